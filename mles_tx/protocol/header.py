@@ -1,0 +1,163 @@
+"""The first frame of a connection: bytes in, `Header` or `ProtocolViolation` out.
+
+Every limit that a client can run into is named in this module.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from .closing import CloseReason, ProtocolViolation
+
+__all__ = [
+    "HEADER_SECONDS",
+    "MAX_FRAGMENTS",
+    "MAX_HEADER_BYTES",
+    "MAX_MESSAGE_BYTES",
+    "MAX_SINCE",
+    "Header",
+    "parse_header",
+]
+
+#: Bytes of payload in the first frame. Real ones have about 100; 16 KiB is what web servers allow a request head.
+MAX_HEADER_BYTES = 16 * 1024
+
+#: Bytes of payload in any later message, as in the reference server.
+MAX_MESSAGE_BYTES = 1024 * 1024
+
+#: Fragments of one message: the largest message in pieces of 64 bytes. Without a bound, empty fragments never end.
+MAX_FRAGMENTS = MAX_MESSAGE_BYTES // 64
+
+#: Seconds from the upgrade to the first frame, as in the reference server.
+HEADER_SECONDS = 30.0
+
+#: Digests in `since`: enough to find a place among repeated payloads, few enough to compare quickly.
+MAX_SINCE = 8
+
+#: Keys that are ours or secret: they are not replayed to others.
+_NOT_REPLAYED = frozenset(("auth", "history", "since", "receive"))
+
+#: Printable ASCII: what cannot break a log line, a terminal or a header.
+_NAME = re.compile(r"[\x20-\x7e]+")
+
+_DIGEST = re.compile(r"[0-9a-fA-F]{16}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A first frame that obeys the rules.
+
+    Attributes:
+        uid: who joins; printable ASCII, not empty.
+        channel: where; printable ASCII, not empty.
+        auth: the auth value as it was sent, not yet checked, or None.
+        history: replay at most that many messages; None: all there are.
+        since: digests of the last frames the client has, oldest first; empty: none were given.
+        receive: False for a member that only publishes.
+        replay: the payload later joiners get to see: the frame as it came, or without the keys
+            that are not for them.
+    """
+
+    uid: str
+    channel: str
+    auth: str | None
+    history: int | None
+    since: tuple[int, ...]
+    receive: bool
+    replay: bytes
+
+
+def parse_header(payload: bytes, is_binary: bool) -> Header:
+    """Read a first frame.
+
+    Args:
+        payload: the message's payload, unmasked.
+        is_binary: whether it came as a binary message.
+
+    Raises:
+        ProtocolViolation: with the first rule that it breaks.
+    """
+    if is_binary:
+        raise ProtocolViolation(CloseReason.HEADER_NOT_TEXT)
+    if len(payload) > MAX_HEADER_BYTES:
+        raise ProtocolViolation(CloseReason.HEADER_TOO_LARGE)
+    fields = _json_object(payload)
+    return Header(
+        uid=_name(fields.get("uid"), CloseReason.HEADER_UID),
+        channel=_name(fields.get("channel"), CloseReason.HEADER_CHANNEL),
+        auth=_auth(fields.get("auth")),
+        history=_history(fields.get("history")),
+        since=_since(fields.get("since")),
+        receive=_receive(fields.get("receive")),
+        replay=_replay(payload, fields),
+    )
+
+
+def _json_object(payload: bytes) -> dict[str, Any]:
+    """Parse strictly (RFC 8259): no duplicate keys, no NaN or infinity, no lone surrogates."""
+    try:
+        value = json.loads(payload.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        # Writing it out again finds what loads lets through: 1e999 became infinity, "\ud800" a lone surrogate.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        raise ProtocolViolation(CloseReason.HEADER_NOT_JSON) from None
+    if not isinstance(value, dict):
+        raise ProtocolViolation(CloseReason.HEADER_NOT_JSON)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ProtocolViolation(CloseReason.HEADER_DUPLICATE_KEY)
+    return fields
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _name(value: object, reason: CloseReason) -> str:
+    if not isinstance(value, str) or _NAME.fullmatch(value) is None:
+        raise ProtocolViolation(reason)
+    return value
+
+
+def _auth(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ProtocolViolation(CloseReason.HEADER_AUTH)
+    return value
+
+
+def _history(value: object) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or value < 0:
+        raise ProtocolViolation(CloseReason.HEADER_HISTORY)
+    return value
+
+
+def _since(value: object) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MAX_SINCE:
+        raise ProtocolViolation(CloseReason.HEADER_SINCE)
+    if not all(isinstance(item, str) and _DIGEST.fullmatch(item) for item in value):
+        raise ProtocolViolation(CloseReason.HEADER_SINCE)
+    return tuple(int(item, 16) for item in value)
+
+
+def _receive(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, bool):
+        raise ProtocolViolation(CloseReason.HEADER_RECEIVE)
+    return value
+
+
+def _replay(payload: bytes, fields: dict[str, Any]) -> bytes:
+    if _NOT_REPLAYED.isdisjoint(fields):
+        return payload
+    public = {key: value for key, value in fields.items() if key not in _NOT_REPLAYED}
+    return json.dumps(public, ensure_ascii=False, separators=(",", ":")).encode("utf-8")

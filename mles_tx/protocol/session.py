@@ -1,0 +1,109 @@
+"""One connection's life as a table: AWAIT_HEADER → JOINING → LIVE → CLOSED.
+
+It takes whole messages and says what they mean. It knows neither sockets nor channels; everything that
+moves it from one state to another is in `TRANSITIONS`.
+
+    ============  ==========  ==========  =======
+    state         HEADER      JOINED      CLOSE
+    ============  ==========  ==========  =======
+    AWAIT_HEADER  JOINING     --          CLOSED
+    JOINING       --          LIVE        CLOSED
+    LIVE          --          --          CLOSED
+    CLOSED        --          CLOSED      CLOSED
+    ============  ==========  ==========  =======
+"""
+
+from enum import Enum, auto
+
+from .auth import check_auth
+from .frames import encode_message
+from .header import Header, parse_header
+
+__all__ = ["TRANSITIONS", "Event", "Session", "SessionStateError", "State"]
+
+
+class State(Enum):
+    """Where a connection is."""
+
+    AWAIT_HEADER = auto()  #: nothing was said yet
+    JOINING = auto()  #: the header is good; the channel has not answered yet
+    LIVE = auto()  #: a member; what it sends is published
+    CLOSED = auto()  #: what it sends is ignored
+
+
+class Event(Enum):
+    """What moves a session on."""
+
+    HEADER = auto()  #: a good first frame came
+    JOINED = auto()  #: the channel took the member in
+    CLOSE = auto()  #: either side ended it
+
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.AWAIT_HEADER: {Event.HEADER: State.JOINING, Event.CLOSE: State.CLOSED},
+    State.JOINING: {Event.JOINED: State.LIVE, Event.CLOSE: State.CLOSED},
+    State.LIVE: {Event.CLOSE: State.CLOSED},
+    State.CLOSED: {Event.JOINED: State.CLOSED, Event.CLOSE: State.CLOSED},
+}
+
+
+class SessionStateError(Exception):
+    """The server, not the peer, asked for a transition that does not exist."""
+
+
+class Session:
+    """The rules for one connection.
+
+    Args:
+        key: the server's key, or None.
+    """
+
+    __slots__ = ("_early", "_key", "state")
+
+    def __init__(self, key: bytes | None) -> None:
+        self.state = State.AWAIT_HEADER
+        self._key = key
+        self._early: list[bytes] = []
+
+    def receive(self, payload: bytes, is_binary: bool) -> Header | bytes | None:
+        """Take one whole message.
+
+        Returns:
+            A `Header` when the peer asks to join, the encoded frame (bytes) when it publishes, or
+            None when there is nothing to do yet, or any more.
+
+        Raises:
+            ProtocolViolation: the first frame breaks a rule.
+        """
+        if self.state is State.LIVE:
+            return encode_message(payload, is_binary)
+        if self.state is State.AWAIT_HEADER:
+            header = parse_header(payload, is_binary)
+            check_auth(header.uid, header.channel, header.auth, self._key)
+            self._move(Event.HEADER)
+            return header
+        if self.state is State.JOINING:
+            # At most what one read brought: the connection is not read while it is joining.
+            self._early.append(encode_message(payload, is_binary))
+        return None
+
+    def joined(self) -> list[bytes]:
+        """The channel took the member in.
+
+        Returns:
+            The frames that came while it was joining, to be published now, in order.
+        """
+        self._move(Event.JOINED)
+        early, self._early = self._early, []
+        return early if self.state is State.LIVE else []
+
+    def close(self) -> None:
+        """Either side ended the connection; any number of times."""
+        self._move(Event.CLOSE)
+        self._early.clear()
+
+    def _move(self, event: Event) -> None:
+        try:
+            self.state = TRANSITIONS[self.state][event]
+        except KeyError:
+            raise SessionStateError(f"{event.name} in {self.state.name}") from None
