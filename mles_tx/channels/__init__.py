@@ -1,0 +1,1 @@
+"""Members and messages. Nothing here knows a socket, a file or a database."""

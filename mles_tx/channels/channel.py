@@ -1,0 +1,73 @@
+"""One channel: its members, what they said in this turn, and the one fan-out loop."""
+
+from collections.abc import Sequence
+
+from twisted.logger import Logger
+
+from mles_tx.protocol.closing import CloseReason
+
+from .history import Message
+from .member import IMember
+
+__all__ = ["Channel"]
+
+
+class Channel:
+    """Who is on a channel, and what waits for the end of the reactor turn.
+
+    Args:
+        name: the channel's name.
+    """
+
+    _log = Logger()
+
+    __slots__ = ("_receivers", "members", "name", "pending")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.members: dict[str, IMember] = {}
+        self.pending: list[Message] = []
+        #: Those who receive, in the order they joined: a member that leaves while it is walked does not disturb.
+        self._receivers: tuple[IMember, ...] | None = None
+
+    def add(self, member: IMember) -> None:
+        """Take in a member; its uid is free."""
+        self.members[member.uid] = member
+        self._receivers = None
+
+    def remove(self, member: IMember) -> None:
+        """Let a member go."""
+        del self.members[member.uid]
+        self._receivers = None
+
+    def fan_out(self, batch: Sequence[Message]) -> None:
+        """Deliver one committed batch: joined to one buffer, written once to each member.
+
+        Nobody gets back what it sent. A member that fails is closed; the others do not notice.
+        """
+        if batch[0].is_join:
+            return  # a join frame comes alone, and only later joiners get to see it
+        receivers = self._receivers
+        if receivers is None:
+            receivers = self._receivers = tuple(member for member in self.members.values() if member.receives)
+        origins = {message.origin for message in batch}
+        data = batch[0].frame if len(batch) == 1 else b"".join([message.frame for message in batch])
+        for member in receivers:
+            if member.serial not in origins:
+                try:
+                    member.write(data)
+                except Exception:
+                    self._fail(member)
+            elif len(origins) > 1:
+                serial = member.serial
+                try:
+                    member.write(b"".join([m.frame for m in batch if m.origin != serial]))
+                except Exception:
+                    self._fail(member)
+
+    def _fail(self, member: IMember) -> None:
+        self._log.failure("a member could not be written to")
+        try:
+            member.close(CloseReason.INTERNAL_ERROR)
+        except Exception:
+            self._log.failure("a member could not be closed")

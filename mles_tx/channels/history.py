@@ -1,0 +1,274 @@
+"""What a channel remembers: the seam to storage and to other nodes, and the memory store.
+
+`IHistory` is the one seam. A store is handed the batches of a channel in order and hands each back through
+`ICommitted.committed` when it may be delivered: the memory store at once, one that writes to disk first
+later, one that is shared by several nodes also with the batches of the others. Delivery has no other
+entrance.
+
+The log of a channel is a row of short runs of messages. A replay holds the runs and walks along at its
+reader's pace: starting one copies a reference for each run, and what the history has dropped meanwhile
+lives until the replays that still need it have passed it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import Interface, implementer
+
+from mles_tx.protocol.auth import digest
+from mles_tx.protocol.frames import payload_of
+
+__all__ = [
+    "IDLE_SECONDS",
+    "MAX_CHANNEL_BYTES",
+    "ICommitted",
+    "IHistory",
+    "IReplay",
+    "MemoryHistory",
+    "Message",
+]
+
+#: Bytes of frames one channel's history may hold, as in the reference server.
+MAX_CHANNEL_BYTES = 10 * 1024 * 1024
+
+#: Seconds after which a channel nobody publishes to is forgotten, as in the reference server: 30 days.
+IDLE_SECONDS = 30 * 24 * 3600.0
+
+#: A run is closed at that many messages or bytes: small enough that one that is held whole for its last message
+#: costs little, large enough that a replay starts with few references.
+_RUN_MESSAGES = 64
+_RUN_BYTES = 64 * 1024
+
+
+class Message(NamedTuple):
+    """One frame on a channel.
+
+    Attributes:
+        frame: the encoded server frame.
+        uid: who sent it.
+        origin: the number of the membership that sent it; it is not delivered back there.
+        is_join: whether it is a join frame: remembered and replayed, not delivered to those who are there.
+    """
+
+    frame: bytes
+    uid: str
+    origin: int
+    is_join: bool
+
+
+class ICommitted(Interface):
+    """Who is told that a batch may be delivered."""
+
+    def committed(channel: str, batch: Sequence[Message]) -> None:
+        """Deliver a batch of one channel. Batches of a channel come in its order."""
+
+
+class IReplay(Interface):
+    """A channel's history on its way to one reader."""
+
+    def pull(max_bytes: int) -> "list[bytes] | Deferred[list[bytes]]":
+        """The next frames, oldest first, about `max_bytes` of them; an empty list: that was all."""
+
+
+class IHistory(Interface):
+    """Where the batches of all channels go, and what is replayed to those who join."""
+
+    def start(listener: ICommitted) -> None:
+        """Begin; committed batches are to be given to the listener."""
+
+    def append(channel: str, batch: Sequence[Message]) -> None:
+        """Take the next batch of a channel; the listener gets it back when it may be delivered."""
+
+    def replay(
+        channel: str,
+        uid: str,
+        history: int | None,
+        since: Sequence[int],
+    ) -> IReplay:
+        """What a joiner is to be sent.
+
+        The end is fixed at the call: exactly the batches that were committed before it.
+
+        Args:
+            channel: the channel's name.
+            uid: who joins; its own messages are not part of the run that `since` names.
+            history: at most that many of the last messages, without join frames; None: all there is.
+            since: digests of the last frames the joiner has, oldest first. The replay begins behind the
+                earliest place where they stand in a row; when there is none, with the oldest.
+        """
+
+    def sweep() -> None:
+        """Forget the channels that were idle for too long."""
+
+
+class _Log:
+    """The history of one channel: runs of messages, oldest first.
+
+    Only the newest join frame of a uid is kept: a phone that loses its link often does not push the
+    messages out.
+    """
+
+    __slots__ = ("_bytes", "_count", "_joins", "_run_bytes", "_runs", "_skip", "used_at")
+
+    def __init__(self) -> None:
+        self._runs: deque[list[Message]] = deque()
+        self._run_bytes = 0  # in the newest run
+        self._skip = 0  # messages of the oldest run that are dropped already
+        self._joins: dict[str, Message] = {}
+        self._count = 0
+        self._bytes = 0
+        self.used_at = 0.0
+
+    def __iter__(self) -> Iterator[Message]:
+        return islice(chain.from_iterable(self._runs), self._skip, None)
+
+    def append(self, batch: Sequence[Message], max_count: int, max_bytes: int) -> None:
+        for message in batch:
+            if message.is_join:
+                earlier = self._joins.get(message.uid)
+                if earlier is not None:
+                    self._take_out(earlier)
+                self._joins[message.uid] = message
+            size = len(message.frame)
+            if not self._runs or len(self._runs[-1]) >= _RUN_MESSAGES or self._run_bytes >= _RUN_BYTES:
+                self._runs.append([])
+                self._run_bytes = 0
+            self._runs[-1].append(message)
+            self._run_bytes += size
+            self._count += 1
+            self._bytes += size
+        while self._count > max_count or self._bytes > max_bytes:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        run = self._runs[0]
+        message = run[self._skip]
+        self._skip += 1
+        if self._skip == len(run):
+            self._runs.popleft()
+            self._skip = 0
+        self._count -= 1
+        self._bytes -= len(message.frame)
+        if message.is_join:
+            del self._joins[message.uid]
+
+    def _take_out(self, message: Message) -> None:
+        """Remove one message, in a copy of its run: replays that are under way hold the run as it was."""
+        for index, run in enumerate(self._runs):
+            skip = self._skip if index == 0 else 0
+            kept = [other for other in run[skip:] if other is not message]
+            if len(kept) < len(run) - skip:
+                break
+        if index == 0:
+            self._skip = 0
+        if kept:
+            self._runs[index] = kept
+        else:
+            del self._runs[index]
+        if index == len(self._runs):
+            self._run_bytes = sum(len(other.frame) for other in self._runs[-1]) if self._runs else 0
+        self._count -= 1
+        self._bytes -= len(message.frame)
+
+    def replay(self, uid: str, history: int | None, since: Sequence[int]) -> "_LogReplay":
+        if history is None and not since:
+            return _LogReplay(self._runs, self._skip)
+        messages = list(self)
+        if since:
+            del messages[: _behind(messages, uid, since)]
+        if history is not None:
+            messages = [message for message in messages if not message.is_join]
+            del messages[: max(0, len(messages) - history)]
+        return _LogReplay((messages,), 0)
+
+
+def _behind(messages: Sequence[Message], uid: str, since: Sequence[int]) -> int:
+    """The index behind the earliest place where the run of digests stands; 0 when it does not stand here.
+
+    Join frames reach some members by replay and others not at all, and move when their uid joins again:
+    whatever has the digest of one is left out of the run and of the history alike.
+    """
+    joins = {digest(payload_of(message.frame)) for message in messages if message.is_join}
+    run = deque(wanted for wanted in since if wanted not in joins)
+    if not run:
+        return 0
+    window = deque[int](maxlen=len(run))
+    for index, message in enumerate(messages):
+        if message.uid == uid:
+            continue
+        found = digest(payload_of(message.frame))
+        if found not in joins:
+            window.append(found)
+            if window == run:
+                return index + 1
+    return 0
+
+
+@implementer(IReplay)
+class _LogReplay:
+    """A walk along runs as long as they are now; what is appended to them later is not part of it."""
+
+    __slots__ = ("_at", "_runs")
+
+    def __init__(self, runs: Iterable[list[Message]], skip: int) -> None:
+        self._runs = deque((run, len(run)) for run in runs)
+        self._at = skip
+
+    def pull(self, max_bytes: int) -> list[bytes]:
+        frames: list[bytes] = []
+        size = 0
+        while self._runs and size < max_bytes:
+            run, end = self._runs[0]
+            if self._at >= end:
+                self._runs.popleft()
+                self._at = 0
+                continue
+            frame = run[self._at].frame
+            self._at += 1
+            frames.append(frame)
+            size += len(frame)
+        return frames
+
+
+@implementer(IHistory)
+class MemoryHistory:
+    """The default store: lost on restart, never late.
+
+    Args:
+        clock: tells how long a channel was idle.
+        limit: messages a channel remembers at most; 0: none.
+        max_bytes: bytes of frames a channel remembers at most.
+    """
+
+    def __init__(self, clock: IReactorTime, limit: int, max_bytes: int = MAX_CHANNEL_BYTES) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._max_bytes = max_bytes
+        self._logs: dict[str, _Log] = {}
+        self._listener: ICommitted
+
+    def start(self, listener: ICommitted) -> None:
+        self._listener = listener
+
+    def append(self, channel: str, batch: Sequence[Message]) -> None:
+        log = self._logs.get(channel)
+        if log is None:
+            log = self._logs[channel] = _Log()
+        log.append(batch, self._limit, self._max_bytes)
+        log.used_at = self._clock.seconds()
+        self._listener.committed(channel, batch)
+
+    def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
+        log = self._logs.get(channel)
+        if log is None:
+            return _LogReplay((), 0)
+        return log.replay(uid, history, since)
+
+    def sweep(self) -> None:
+        oldest = self._clock.seconds() - IDLE_SECONDS
+        for channel in [name for name, log in self._logs.items() if log.used_at < oldest]:
+            del self._logs[channel]

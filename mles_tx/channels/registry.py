@@ -1,0 +1,155 @@
+"""All channels of one node: join, publish, leave.
+
+The registry belongs to the reactor it is given: everything here happens in that reactor's thread. What is
+published in one turn waits for the end of the turn, goes to the history as one batch for each channel, and
+comes back to be delivered as soon as the history has it (`committed`, the only entrance to a fan-out).
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mles_tx.protocol.closing import CloseReason, ProtocolViolation
+from mles_tx.protocol.frames import encode_message
+from mles_tx.protocol.header import Header
+
+from .channel import Channel
+from .history import ICommitted, IHistory, Message
+from .member import IMember
+
+__all__ = ["ChannelRegistry"]
+
+#: Seconds between two looks for idle channels.
+_SWEEP_SECONDS = 60.0
+
+
+@implementer(ICommitted)
+class ChannelRegistry:
+    """The channels and who is on them.
+
+    Args:
+        clock: the reactor, or a `Clock` in tests.
+        history: where messages are remembered; it is started here.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, history: IHistory) -> None:
+        self._clock = clock
+        self._history = history
+        self._channels: dict[str, Channel] = {}
+        self._dirty: list[Channel] = []
+        self._serials = count(1)
+        self._end_of_turn: IDelayedCall | None = None
+        self._sweeping: IDelayedCall | None = None
+        history.start(self)
+
+    @property
+    def members(self) -> Iterator[IMember]:
+        """Everybody on every channel."""
+        for channel in self._channels.values():
+            yield from channel.members.values()
+
+    def start(self) -> None:
+        """Begin to look for idle channels."""
+        self._sweeping = self._clock.callLater(_SWEEP_SECONDS, self._sweep)
+
+    def stop(self) -> None:
+        """Deliver what is waiting and keep no timer."""
+        self.flush()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    async def join(self, header: Header, member: IMember) -> None:
+        """Make somebody a member: added first, then the history is replayed, then its join frame is remembered.
+
+        When its uid is taken, whoever holds it is asked for a sign of life: a holder that gives none is
+        replaced. The coroutine runs to its end at once unless it has to wait for that.
+
+        Raises:
+            ProtocolViolation: UID_TAKEN; the holder is alive.
+        """
+        while (holder := self._holder(header)) is not None:
+            if await holder.is_alive():
+                raise ProtocolViolation(CloseReason.UID_TAKEN)
+            if self._holder(header) is holder:
+                holder.close(CloseReason.REPLACED)
+                self.leave(holder)
+        channel = self._channels.get(header.channel)
+        if channel is None:
+            channel = self._channels[header.channel] = Channel(header.channel)
+        else:
+            self._commit(channel)  # what was said before this join belongs to its history
+        member.uid = header.uid
+        member.serial = next(self._serials)
+        member.receives = header.receive
+        member.channel = channel
+        channel.add(member)
+        if header.receive:
+            member.replay(self._history.replay(channel.name, header.uid, header.history, header.since))
+        frame = encode_message(header.replay, is_binary=False)
+        self._append(channel, [Message(frame, header.uid, member.serial, is_join=True)])
+
+    def publish(self, member: IMember, frame: bytes) -> None:
+        """Take a message; it is delivered at the end of this turn. Ignored when the member has left."""
+        channel = member.channel
+        if channel is None:
+            return
+        if not channel.pending:
+            if not self._dirty:
+                self._end_of_turn = self._clock.callLater(0, self.flush)
+            self._dirty.append(channel)
+        channel.pending.append(Message(frame, member.uid, member.serial, is_join=False))
+
+    def leave(self, member: IMember) -> None:
+        """Let a member go; any number of times. What it said in this turn is still delivered."""
+        channel = member.channel
+        if channel is None:
+            return
+        member.channel = None
+        channel.remove(member)
+        if not channel.members and not channel.pending:
+            del self._channels[channel.name]
+
+    def flush(self) -> None:
+        """Hand what waits to the history, before the end of the turn if need be."""
+        if self._end_of_turn is not None and self._end_of_turn.active():
+            self._end_of_turn.cancel()
+        self._end_of_turn = None
+        dirty, self._dirty = self._dirty, []
+        for channel in dirty:
+            self._commit(channel)
+            if not channel.members and self._channels.get(channel.name) is channel:
+                del self._channels[channel.name]
+
+    def committed(self, channel: str, batch: Sequence[Message]) -> None:
+        """The history has a batch: deliver it."""
+        found = self._channels.get(channel)
+        if found is not None:
+            found.fan_out(batch)
+
+    def _holder(self, header: Header) -> IMember | None:
+        channel = self._channels.get(header.channel)
+        return None if channel is None else channel.members.get(header.uid)
+
+    def _commit(self, channel: Channel) -> None:
+        if channel.pending:
+            batch, channel.pending = channel.pending, []
+            self._append(channel, batch)
+
+    def _append(self, channel: Channel, batch: Sequence[Message]) -> None:
+        try:
+            self._history.append(channel.name, batch)
+        except Exception:
+            self._log.failure("a history could not be written")
+
+    def _sweep(self) -> None:
+        self._sweeping = self._clock.callLater(_SWEEP_SECONDS, self._sweep)
+        try:
+            self._history.sweep()
+        except Exception:
+            self._log.failure("idle channels could not be looked for")

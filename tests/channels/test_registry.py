@@ -1,0 +1,843 @@
+"""Tests of joining, speaking and leaving: what everybody gets to read, from the first frame to the last."""
+
+from collections.abc import Sequence
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from mles_tx.channels import history as history_module
+from mles_tx.channels.history import IDLE_SECONDS, ICommitted, IHistory, IReplay, MemoryHistory, Message
+from mles_tx.channels.registry import ChannelRegistry
+from mles_tx.protocol.auth import digest
+from mles_tx.protocol.closing import CloseReason, ProtocolViolation
+from mles_tx.protocol.frames import encode_message
+from mles_tx.protocol.header import parse_header
+
+from .fakes import FakeMember, LateHistory, ListReplay, header, hello
+
+
+class StoreError(Exception):
+    """The disk is full."""
+
+
+@implementer(IHistory)
+class _BrokenHistory:
+    """A store that fails where it is told to."""
+
+    def __init__(self, inner: MemoryHistory) -> None:
+        self._inner = inner
+        self.broken: set[str] = set()  # channels that cannot be appended to
+        self.unreadable: set[str] = set()
+        self.sweeps = 0
+
+    def start(self, listener: ICommitted) -> None:
+        self._inner.start(listener)
+
+    def append(self, channel: str, batch: Sequence[Message]) -> None:
+        if channel in self.broken:
+            raise StoreError(channel)
+        self._inner.append(channel, batch)
+
+    def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
+        if channel in self.unreadable:
+            raise StoreError(channel)
+        return self._inner.replay(channel, uid, history, since)
+
+    def sweep(self) -> None:
+        self.sweeps += 1
+        if self.broken:
+            raise StoreError
+
+
+class _RegistryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.memory = MemoryHistory(self.clock, 200)
+        self.history = self.store()
+        self.registry = ChannelRegistry(self.clock, self.history)
+
+    def store(self) -> IHistory:
+        return self.memory
+
+    def begin(
+        self,
+        uid: str,
+        channel: str = "example",
+        history: int | None = None,
+        since: Sequence[int] = (),
+        receive: bool = True,
+        member: FakeMember | None = None,
+    ) -> tuple[FakeMember, "Deferred[None]"]:
+        """Somebody asks to join."""
+        member = member or FakeMember(uid)
+        first = header(uid, channel, history, since, receive)
+        return member, Deferred.fromCoroutine(self.registry.join(first, member))
+
+    def join(
+        self,
+        uid: str,
+        channel: str = "example",
+        history: int | None = None,
+        since: Sequence[int] = (),
+        receive: bool = True,
+        member: FakeMember | None = None,
+    ) -> FakeMember:
+        """Somebody joins, and need not wait."""
+        member, joining = self.begin(uid, channel, history, since, receive, member)
+        self.assertIsNone(self.successResultOf(joining))
+        return member
+
+    def say(self, member: FakeMember, *texts: str) -> None:
+        for text in texts:
+            self.registry.publish(member, encode_message(text.encode(), False))
+
+    def turn(self) -> None:
+        """The reactor's turn ends."""
+        self.clock.advance(0)
+
+    def refusal(self, joining: "Deferred[None]") -> CloseReason:
+        error = self.failureResultOf(joining, ProtocolViolation).value
+        assert isinstance(error, ProtocolViolation)
+        return error.reason
+
+    @property
+    def members(self) -> list[FakeMember]:
+        found = list(self.registry.members)
+        assert all(isinstance(member, FakeMember) for member in found)
+        return found  # type: ignore[return-value]
+
+    def remembered(self, channel: str = "example") -> list[str]:
+        """What a newcomer would be replayed."""
+        reader = FakeMember("reader")
+        reader.replay(self.memory.replay(channel, "reader", None, ()))
+        return reader.texts
+
+
+class JoinTests(_RegistryTests):
+    """Becoming a member."""
+
+    def test_interface(self) -> None:
+        """A store can tell the registry what may be delivered."""
+        self.assertTrue(verifyObject(ICommitted, self.registry))
+
+    def test_in_order(self) -> None:
+        """A newcomer is a member first, is then replayed the history, and its join frame is remembered last."""
+        seen: list[tuple[list[FakeMember], list[str]]] = []
+
+        class Watcher(FakeMember):
+            def replay(watcher, replay: IReplay) -> None:
+                seen.append((self.members, self.remembered()))
+                super().replay(replay)
+
+        alice = self.join("alice")
+        self.say(alice, "hi")
+        self.turn()
+        bob = self.join("bob", member=Watcher("bob"))
+        self.assertEqual(seen, [([alice, bob], [hello("alice").decode(), "hi"])])
+        self.assertEqual(bob.texts, [hello("alice").decode(), "hi"])
+        self.assertEqual(self.remembered(), [hello("alice").decode(), "hi", hello("bob").decode()])
+
+    def test_who_it_is(self) -> None:
+        """A member has its uid and channel, and a number that no other membership ever had."""
+        members = [self.join(uid, channel) for channel in ("a", "b") for uid in ("x", "y")]
+        self.registry.leave(members[0])
+        members.append(self.join("x", "a"))
+        self.assertEqual([member.uid for member in members], ["x", "y", "x", "y", "x"])
+        self.assertEqual([m.channel and m.channel.name for m in members], [None, "a", "b", "b", "a"])
+        self.assertEqual(len({member.serial for member in members}), 5)
+        self.assertEqual(set(self.members), set(members[1:]))
+
+    def test_join_frames(self) -> None:
+        """Later joiners see who joined before them; those who are there already are not told."""
+        alice, bob = self.join("alice"), self.join("bob")
+        carol = self.join("carol")
+        self.turn()
+        self.assertEqual(
+            [member.texts for member in (alice, bob, carol)],
+            [[], [hello("alice").decode()], [hello("alice").decode(), hello("bob").decode()]],
+        )
+
+    def test_join_frame_without_secrets(self) -> None:
+        """Later joiners see the first frame without what was meant for the server, as a text frame."""
+        alice = FakeMember("alice")
+        first = parse_header(b'{"uid":"alice","auth":"0","channel":"example","name":"Al","history":3}', False)
+        self.successResultOf(Deferred.fromCoroutine(self.registry.join(first, alice)))
+        bob = self.join("bob")
+        self.assertEqual(bob.frames, [encode_message(b'{"uid":"alice","channel":"example","name":"Al"}', False)])
+
+    def test_said_in_the_same_turn(self) -> None:
+        """What was said just before a join reaches the newcomer with its history and the others live, each once."""
+        alice, bob = self.join("alice"), self.join("bob")
+        self.say(alice, "1", "2")
+        carol = self.join("carol")
+        self.say(alice, "3")
+        self.turn()
+        self.assertEqual(bob.texts, [hello("alice").decode(), "1", "2", "3"])
+        self.assertEqual(carol.texts, [hello("alice").decode(), hello("bob").decode(), "1", "2", "3"])
+        self.assertEqual(self.remembered()[2:], ["1", "2", hello("carol").decode(), "3"])
+
+    def test_slow_reader_returns(self) -> None:
+        """Who loses its link behind a large message and reads its history slowly gets what follows once."""
+        alice = self.join("alice")
+        self.say(alice, "x" * 100_000)
+        self.turn()
+        self.registry.leave(self.join("phone"))
+        phone = self.join("phone", member=FakeMember("phone", reads=False))
+        self.say(alice, "1", "2")
+        self.turn()
+        phone.catch_up()
+        self.assertEqual(
+            [text[:40] for text in phone.texts],
+            [hello("alice").decode(), "x" * 40, hello("phone").decode(), "1", "2"],
+        )
+
+    def test_asked_for_less(self) -> None:
+        """A newcomer that asks for less of the history gets what it asked for."""
+        alice = self.join("alice")
+        self.say(alice, "1", "2", "3", "4")
+        self.turn()
+        for number, (history, since, expected) in enumerate(
+            (
+                (0, (), []),
+                (2, (), ["3", "4"]),
+                (None, (digest(b"2"),), ["3", "4"]),
+                (1, (digest(b"2"),), ["4"]),
+                (10, (digest(b"4"),), []),
+            )
+        ):
+            reader = self.join(f"reader{number}", history=history, since=since)
+            found = [text for text in reader.texts if not text.startswith("{")]
+            self.assertEqual(found, expected, f"{history=} {since=}")
+
+    def test_publish_only(self) -> None:
+        """Who only publishes is replayed nothing and sent nothing, but is heard and remembered."""
+        alice = self.join("alice")
+        self.say(alice, "old")
+        self.turn()
+        meter = self.join("meter", receive=False)
+        self.say(alice, "1")
+        self.say(meter, "2")
+        self.turn()
+        self.say(alice, "3")
+        self.turn()
+        self.assertEqual((meter.replays, meter.writes, meter.receives), (0, [], False))
+        self.assertEqual(alice.texts, ["2"])
+        self.assertEqual(self.remembered()[2:], [hello("meter").decode(), "1", "2", "3"])
+
+    def test_channels_apart(self) -> None:
+        """Nothing that happens on one channel is heard or remembered on another."""
+        a, b = self.join("alice", "a"), self.join("bob", "b")
+        other = self.join("alice", "b")
+        self.say(a, "on a")
+        self.say(b, "on b")
+        self.turn()
+        self.assertEqual((a.texts, b.texts, other.texts), ([], [], [hello("bob", "b").decode(), "on b"]))
+        self.assertEqual(self.remembered("a"), [hello("alice", "a").decode(), "on a"])
+
+    def test_unreadable_history(self) -> None:
+        """When the history cannot be read the join fails, and after its leave there is no trace of the newcomer."""
+        history = _BrokenHistory(self.memory)
+        self.registry = ChannelRegistry(self.clock, history)
+        history.unreadable.add("example")
+        member, joining = self.begin("alice")
+        self.failureResultOf(joining, StoreError)
+        self.registry.leave(member)
+        self.assertEqual((self.members, self.remembered(), member.frames), ([], [], []))
+        history.unreadable.clear()
+        self.assertEqual(self.join("alice").texts, [])
+
+
+class PublishTests(_RegistryTests):
+    """Speaking."""
+
+    def test_at_the_end_of_the_turn(self) -> None:
+        """What is said is delivered when the turn ends: all of a turn as one write to each member."""
+        alice, bob, carol = self.join("alice"), self.join("bob", history=0), self.join("carol", history=0)
+        self.say(alice, "1", "2")
+        self.say(bob, "3")
+        self.assertEqual((alice.writes, bob.writes, carol.writes), ([], [], []))
+        self.turn()
+        self.say(alice, "4")
+        self.turn()
+        self.turn()
+        self.assertEqual(alice.turns, [["3"]])
+        self.assertEqual(bob.turns, [["1", "2"], ["4"]])
+        self.assertEqual(carol.turns, [["1", "2", "3"], ["4"]])
+
+    def test_remembered(self) -> None:
+        """Everything that is said is remembered, the speaker's own messages are replayed to it when it returns."""
+        alice = self.join("alice")
+        self.say(alice, "1")
+        self.turn()
+        self.registry.leave(alice)
+        self.assertEqual(self.join("alice").texts, [hello("alice").decode(), "1"])
+
+    def test_order(self) -> None:
+        """All members of a channel read the messages of others in the same order."""
+        speakers = [self.join(f"s{number}", history=0) for number in range(3)]
+        listener = self.join("listener", history=0)
+        said = []
+        for number in range(30):
+            text = f"{number}"
+            said.append((number * 7 % 3, text))
+            self.say(speakers[number * 7 % 3], text)
+            if number % 4 == 0:
+                self.turn()
+        self.turn()
+        self.assertEqual(listener.texts, [text for _, text in said])
+        for number, speaker in enumerate(speakers):
+            self.assertEqual(speaker.texts, [text for by, text in said if by != number])
+
+    def test_before_joining(self) -> None:
+        """Who is no member yet is not heard."""
+        listener = self.join("listener")
+        self.say(FakeMember("stranger"), "hi")
+        self.turn()
+        self.assertEqual((listener.texts, self.clock.getDelayedCalls()), ([], []))
+
+    def test_after_leaving(self) -> None:
+        """Who has left is not heard any more, and hears nothing."""
+        alice, bob = self.join("alice"), self.join("bob", history=0)
+        self.registry.leave(bob)
+        self.say(bob, "I am gone")
+        self.say(alice, "is he?")
+        self.turn()
+        self.assertEqual((alice.texts, bob.texts), ([], []))
+        self.assertEqual(self.remembered()[2:], ["is he?"])
+
+    def test_last_words(self) -> None:
+        """What a member says in the turn in which it leaves is still delivered and remembered."""
+        alice, bob = self.join("alice"), self.join("bob", history=0)
+        self.say(alice, "1", "bye")
+        self.registry.leave(alice)
+        self.turn()
+        self.assertEqual((alice.texts, bob.texts), ([], ["1", "bye"]))
+        self.say(bob, "bye too")
+        self.registry.leave(bob)
+        self.turn()
+        self.assertEqual(self.remembered()[2:], ["1", "bye", "bye too"])
+
+    def test_answers_at_once(self) -> None:
+        """Who answers as it is written to is heard once, behind what it answers."""
+        alice, bob, carol = self.join("alice"), self.join("bob", history=0), self.join("carol", history=0)
+        bob.on_write = lambda: self.say(bob, f"answer {len(bob.writes)}")
+        self.say(alice, "1")
+        self.turn()
+        self.turn()
+        self.assertEqual(alice.turns, [["answer 1"]])
+        self.assertEqual(bob.turns, [["1"]])
+        self.assertEqual(carol.turns, [["1"], ["answer 1"]])
+
+    def test_flush(self) -> None:
+        """A server that stops delivers what waits at once, and only once."""
+        alice, bob = self.join("alice"), self.join("bob", history=0)
+        self.registry.flush()
+        self.say(alice, "1")
+        self.registry.flush()
+        self.assertEqual((bob.turns, self.clock.getDelayedCalls()), ([["1"]], []))
+        self.turn()
+        self.say(alice, "2")
+        self.turn()
+        self.assertEqual(bob.turns, [["1"], ["2"]])
+
+    def test_idle(self) -> None:
+        """While nobody speaks there is no timer."""
+        alice = self.join("alice")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.say(alice, "1", "2")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class UidTests(_RegistryTests):
+    """One uid, one member."""
+
+    def test_alive(self) -> None:
+        """While its holder lives a uid is taken: the newcomer is refused, and nobody notices anything else."""
+        holder = self.join("alice")
+        before = self.remembered()
+        member, joining = self.begin("alice")
+        self.assertIs(self.refusal(joining), CloseReason.UID_TAKEN)
+        self.assertEqual((self.members, holder.reason, holder.asked), ([holder], None, 1))
+        self.assertEqual((member.channel, member.replays, member.writes), (None, 0, []))
+        self.assertEqual(self.remembered(), before)
+
+    def test_dead(self) -> None:
+        """A holder that gives no sign of life is replaced, and the newcomer gets everything."""
+        bob, holder = self.join("bob"), self.join("alice")
+        self.say(holder, "last words")
+        holder.alive = False
+        again = self.join("alice")
+        self.assertIs(holder.reason, CloseReason.REPLACED)
+        self.assertEqual((holder.channel, self.members), (None, [bob, again]))
+        self.say(bob, "hi")
+        self.turn()
+        self.assertEqual(holder.texts, [hello("bob").decode()])
+        self.assertEqual(again.texts, [hello("bob").decode(), hello("alice").decode(), "last words", "hi"])
+        self.assertEqual(bob.texts, ["last words"])
+        self.assertEqual(self.remembered(), [hello("bob").decode(), "last words", hello("alice").decode(), "hi"])
+
+    def test_dead_and_alone(self) -> None:
+        """The same holds when the holder was the only one on its channel."""
+        holder = self.join("alice")
+        holder.alive = False
+        holder.on_close = lambda: self.registry.leave(holder)
+        again = self.join("alice")
+        self.assertIs(holder.reason, CloseReason.REPLACED)
+        self.assertEqual(self.members, [again])
+        self.say(again, "1")
+        self.turn()
+        self.assertEqual(self.join("bob").texts, [hello("alice").decode(), "1"])
+
+    def test_elsewhere(self) -> None:
+        """A uid is taken on its channel only, and holders are not bothered for other uids."""
+        holder = self.join("alice", "a")
+        self.join("alice", "b")
+        self.join("Alice", "a")
+        self.assertEqual((len(self.members), holder.asked), (3, 0))
+
+    def test_free_again(self) -> None:
+        """Who has left leaves its uid free, without a question."""
+        holder = self.join("alice")
+        self.registry.leave(holder)
+        again = self.join("alice")
+        self.assertEqual((self.members, holder.asked, holder.reason), ([again], 0, None))
+
+    def test_waits_for_the_answer(self) -> None:
+        """Until the holder is known to be dead the newcomer is nobody."""
+        holder = self.join("alice")
+        holder.alive = Deferred()
+        member, joining = self.begin("alice")
+        self.assertNoResult(joining)
+        self.say(holder, "1")
+        self.say(member, "not yet")
+        self.turn()
+        self.assertEqual((self.members, member.replays), ([holder], 0))
+        holder.alive.callback(False)
+        self.successResultOf(joining)
+        self.assertEqual((self.members, member.texts), ([member], [hello("alice").decode(), "1"]))
+
+    def test_answers_in_the_end(self) -> None:
+        """A holder that takes its time but answers stays."""
+        holder = self.join("alice")
+        holder.alive = Deferred()
+        _, joining = self.begin("alice")
+        self.clock.advance(2.9)
+        holder.alive.callback(True)
+        self.assertIs(self.refusal(joining), CloseReason.UID_TAKEN)
+        self.assertEqual((self.members, holder.reason), ([holder], None))
+
+    def test_holder_leaves_meanwhile(self) -> None:
+        """When the holder leaves by itself while it is asked, the newcomer is in and nobody is thrown out."""
+        holder = self.join("alice")
+        holder.alive = Deferred()
+        member, joining = self.begin("alice")
+        self.registry.leave(holder)
+        self.assertNoResult(joining)
+        holder.alive.callback(False)
+        self.successResultOf(joining)
+        self.assertEqual((self.members, holder.reason), ([member], None))
+
+    def test_newcomer_vanishes(self) -> None:
+        """A newcomer that is gone before the answer is not added, whatever the answer would have been."""
+        for answer in (True, False):
+            self.setUp()
+            holder = self.join("alice")
+            cancelled: list[Deferred[bool]] = []
+            holder.alive = Deferred(cancelled.append)
+            member, joining = self.begin("alice")
+            joining.cancel()
+            self.failureResultOf(joining, CancelledError)
+            self.assertEqual(cancelled, [holder.alive])
+            holder.alive = answer
+            self.assertEqual((self.members, member.channel, holder.reason), ([holder], None, None))
+            self.assertEqual((member.replays, self.remembered()), (0, [hello("alice").decode()]))
+
+    def test_two_newcomers(self) -> None:
+        """Of two who want the uid of a dead holder one gets it, and the other is refused."""
+        for order in ((0, 1), (1, 0)):
+            self.setUp()
+            holder = self.join("alice")
+            answers: list[Deferred[bool]] = []
+            newcomers = []
+            for _ in range(2):
+                holder.alive = Deferred()
+                answers.append(holder.alive)
+                newcomers.append(self.begin("alice"))
+            for number in order:
+                answers[number].callback(False)
+            winner, first = newcomers[order[0]]
+            loser, second = newcomers[order[1]]
+            self.successResultOf(first)
+            self.assertIs(self.refusal(second), CloseReason.UID_TAKEN)
+            self.assertEqual((self.members, winner.asked, loser.channel), ([winner], 1, None))
+            self.assertEqual((holder.reason, winner.reason), (CloseReason.REPLACED, None))
+            self.assertEqual(self.remembered(), [hello("alice").decode()])
+
+    def test_two_newcomers_on_one_question(self) -> None:
+        """The same holds when closing the holder is what answers the second one."""
+        holder = self.join("alice")
+        first_answer: Deferred[bool] = Deferred()
+        second_answer: Deferred[bool] = Deferred()
+
+        def closed() -> None:
+            self.registry.leave(holder)
+            second_answer.callback(False)
+
+        holder.on_close = closed
+        holder.alive = first_answer
+        first, joining = self.begin("alice")
+        holder.alive = second_answer
+        second, waiting = self.begin("alice")
+        first_answer.callback(False)
+        self.successResultOf(waiting)
+        self.assertIs(self.refusal(joining), CloseReason.UID_TAKEN)
+        self.assertEqual((self.members, first.channel, second.asked), ([second], None, 1))
+
+    def test_chain_of_the_dead(self) -> None:
+        """A newcomer goes on asking when somebody else, dead as well, got the uid meanwhile."""
+        holder = self.join("alice")
+        holder.alive = Deferred()
+        member, joining = self.begin("alice")
+        self.registry.leave(holder)
+        other = self.join("alice")
+        other.alive = False
+        holder.alive.callback(False)
+        self.successResultOf(joining)
+        self.assertEqual((self.members, other.reason, holder.reason), ([member], CloseReason.REPLACED, None))
+
+
+class LeaveTests(_RegistryTests):
+    """Going away."""
+
+    def _is_forgotten(self, channel: str = "example") -> bool:
+        return channel not in self.registry._channels
+
+    def test_any_number_of_times(self) -> None:
+        """A member may be let go several times, also one that never joined, and its successor is not touched."""
+        self.registry.leave(FakeMember("stranger"))
+        alice = self.join("alice")
+        self.registry.leave(alice)
+        self.registry.leave(alice)
+        again = self.join("alice")
+        self.registry.leave(alice)
+        self.assertEqual((self.members, alice.channel, again.channel is None), ([again], None, False))
+
+    def test_last_member(self) -> None:
+        """A channel vanishes with its last member, and its history stays."""
+        alice, bob = self.join("alice"), self.join("bob")
+        earlier = alice.channel
+        self.say(alice, "1")
+        self.turn()
+        self.registry.leave(alice)
+        self.assertFalse(self._is_forgotten())
+        self.registry.leave(bob)
+        self.assertTrue(self._is_forgotten())
+        carol = self.join("carol")
+        self.assertIsNot(carol.channel, earlier)
+        self.assertEqual(carol.texts, [hello("alice").decode(), hello("bob").decode(), "1"])
+
+    def test_last_member_with_last_words(self) -> None:
+        """A channel whose last member spoke before it left vanishes at the end of the turn."""
+        alice = self.join("alice")
+        self.say(alice, "bye")
+        self.registry.leave(alice)
+        self.turn()
+        self.assertTrue(self._is_forgotten())
+        self.assertEqual(self.remembered(), [hello("alice").decode(), "bye"])
+
+    def test_joined_in_between(self) -> None:
+        """Who joins between the last words of the last member and the end of the turn keeps the channel."""
+        alice = self.join("alice")
+        self.say(alice, "bye")
+        self.registry.leave(alice)
+        bob = self.join("bob")
+        self.turn()
+        self.assertEqual((bob.texts, self._is_forgotten()), ([hello("alice").decode(), "bye"], False))
+        carol = self.join("carol", history=0)
+        self.say(carol, "hi")
+        self.turn()
+        self.assertEqual(bob.texts[2:], ["hi"])
+
+    def test_several_generations_in_one_turn(self) -> None:
+        """Members who come, speak and go in one turn leave nothing behind but the history, in order."""
+        for number in range(5):
+            member = self.join(f"m{number}")
+            self.say(member, f"{number}")
+            self.registry.leave(member)
+        self.turn()
+        self.assertTrue(self._is_forgotten())
+        self.assertEqual([text for text in self.remembered() if not text.startswith("{")], list("01234"))
+
+    def test_all_are_cut_off(self) -> None:
+        """A channel whose members all vanish while they are written to vanishes too."""
+        for last_words in (False, True):
+            self.setUp()
+            alice, bob = self.join("alice"), self.join("bob", history=0)
+
+            def cut(alice: FakeMember = alice, bob: FakeMember = bob) -> None:
+                self.registry.leave(bob)
+                self.registry.leave(alice)
+
+            bob.on_write = cut
+            self.say(alice, "1")
+            if last_words:
+                self.registry.leave(alice)
+            self.turn()
+            self.turn()
+            self.assertEqual((bob.texts, self.members, self._is_forgotten()), (["1"], [], True))
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_thousands(self) -> None:
+        """After two thousand channels came and went the table is empty."""
+        members = [self.join("alice", f"c{number}") for number in range(2_000)]
+        for member in members[::2]:
+            self.say(member, "1")
+        for member in members:
+            self.registry.leave(member)
+        self.turn()
+        self.assertEqual((self.members, len(self.registry._channels)), ([], 0))
+
+
+class FailureTests(_RegistryTests):
+    """What breaks for one does not break for the others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.broken = _BrokenHistory(self.memory)
+        self.registry = ChannelRegistry(self.clock, self.broken)
+
+    def test_member(self) -> None:
+        """A member that cannot be written to is closed as our fault; the others, on all channels, get everything."""
+        alice, bad, bob = self.join("alice"), self.join("bad", history=0), self.join("bob", history=0)
+        far, away = self.join("far", "b"), self.join("away", "b", history=0)
+        bad.broken = ZeroDivisionError()
+        bad.on_close = lambda: self.registry.leave(bad)
+        for text in ("1", "2"):
+            self.say(alice, text)
+            self.say(far, text)
+            self.turn()
+        self.assertIs(bad.reason, CloseReason.INTERNAL_ERROR)
+        self.assertEqual((bob.texts, away.texts, bad.texts), (["1", "2"], ["1", "2"], []))
+        self.assertEqual(self.members, [alice, bob, far, away])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_store(self) -> None:
+        """A channel the store fails for does not stop the other channels, nor its own members when it recovers."""
+        pairs = [(self.join("alice", name), self.join("bob", name, history=0)) for name in ("a", "b", "c")]
+        self.broken.broken.add("a")
+        for text in ("1", "2"):
+            for alice, _ in pairs:
+                self.say(alice, text)
+            self.turn()
+        self.assertEqual([bob.texts for _, bob in pairs[1:]], [["1", "2"], ["1", "2"]])
+        self.assertEqual(len(self.flushLoggedErrors(StoreError)), 2)
+        self.broken.broken.clear()
+        self.say(pairs[0][0], "3")
+        self.turn()
+        self.assertEqual(pairs[0][1].texts[-1:], ["3"])
+
+    def test_store_fails_at_a_join(self) -> None:
+        """Who joins while the store cannot write is a member all the same."""
+        alice = self.join("alice")
+        self.broken.broken.add("example")
+        bob = self.join("bob")
+        self.assertEqual((self.members, bob.texts), ([alice, bob], [hello("alice").decode()]))
+        self.assertEqual(len(self.flushLoggedErrors(StoreError)), 1)
+
+    def test_sweep(self) -> None:
+        """A look for idle channels that fails is followed by the next one a minute later."""
+        self.registry.start()
+        self.broken.broken.add("example")
+        self.clock.advance(60.0)
+        self.broken.broken.clear()
+        self.clock.advance(60.0)
+        self.assertEqual(self.broken.sweeps, 2)
+        self.assertEqual(len(self.flushLoggedErrors(StoreError)), 1)
+        self.registry.stop()
+
+
+class SweepTests(_RegistryTests):
+    """Idle channels."""
+
+    def test_every_minute(self) -> None:
+        """A history nobody used for 30 days is gone within a minute after that."""
+        self.registry.start()
+        alice = self.join("alice")
+        self.say(alice, "1")
+        self.turn()
+        self.clock.advance(IDLE_SECONDS)
+        self.assertEqual(len(self.remembered()), 2)
+        self.clock.advance(60.0)
+        self.assertEqual((self.remembered(), self.members), ([], [alice]))
+        self.registry.stop()
+
+    def test_stop(self) -> None:
+        """A registry that stops delivers what waits and leaves no timer; twice, or without a start, does no harm."""
+        self.registry.stop()
+        self.registry.start()
+        alice, bob = self.join("alice"), self.join("bob", history=0)
+        self.say(alice, "1")
+        self.registry.stop()
+        self.assertEqual((bob.texts, self.clock.getDelayedCalls()), (["1"], []))
+        self.registry.stop()
+
+
+class LateStoreTests(_RegistryTests):
+    """A store that commits later than the turn."""
+
+    late: LateHistory
+
+    def store(self) -> IHistory:
+        self.late = LateHistory(self.memory)
+        return self.late
+
+    def test_delivered_when_committed(self) -> None:
+        """Nothing is delivered before the store has it, and then everything in order."""
+        alice, bob = self.join("alice"), self.join("bob")
+        self.say(alice, "1")
+        self.turn()
+        self.say(alice, "2")
+        self.turn()
+        self.assertEqual(bob.texts, [])
+        self.late.commit()
+        self.assertEqual(bob.turns, [["1"], ["2"]])
+
+    def test_joins_in_between(self) -> None:
+        """Who joins while messages are on their way to the store gets each of them once, by history or live."""
+        alice = self.join("alice", receive=False)
+        self.late.commit()
+        for text in ("1", "2", "3"):
+            self.say(alice, text)
+            self.turn()
+        self.say(alice, "4")
+        early = self.join("early")
+        self.late.commit(2)
+        middle = self.join("middle")
+        self.say(alice, "5")
+        self.turn()
+        self.late.commit()
+        after = self.join("after", history=5)
+        for member in (early, middle, after):
+            texts = [text for text in member.texts if not text.startswith("{")]
+            self.assertEqual(texts, ["1", "2", "3", "4", "5"], f"{member}")
+        self.assertEqual((early.turns, middle.turns), ([["1"], ["2"], ["3"], ["4"], ["5"]], [["3"], ["4"], ["5"]]))
+
+    def test_all_gone(self) -> None:
+        """What is committed after everybody has left is in the history, and nobody is disturbed."""
+        alice = self.join("alice")
+        self.say(alice, "1")
+        self.turn()
+        self.registry.leave(alice)
+        bob = self.join("bob")
+        self.late.commit()
+        self.assertEqual((alice.texts, bob.texts), ([], ["1"]))
+        self.assertEqual(self.remembered(), [hello("alice").decode(), "1", hello("bob").decode()])
+
+    def test_nobody_there(self) -> None:
+        """The same holds when nobody came after them."""
+        alice = self.join("alice")
+        self.say(alice, "1")
+        self.turn()
+        self.registry.leave(alice)
+        self.late.commit()
+        self.assertEqual(self.join("bob").texts, [hello("alice").decode(), "1"])
+
+    def test_rejoins_in_between(self) -> None:
+        """Who leaves and joins again before its messages are stored gets them live: its history lacks them."""
+        alice = self.join("alice")
+        self.say(alice, "mine")
+        self.turn()
+        self.registry.leave(alice)
+        again = self.join("alice")
+        self.say(again, "new")
+        self.turn()
+        self.late.commit()
+        self.assertEqual(again.texts, ["mine"])
+
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("join"), st.integers(0, 3)),
+        st.tuples(st.just("leave"), st.integers(0, 3)),
+        st.tuples(st.just("say"), st.integers(0, 3)),
+        st.tuples(st.just("say"), st.integers(0, 3)),
+        st.tuples(st.just("turn"), st.just(0)),
+        st.tuples(st.just("commit"), st.integers(0, 3)),
+        st.tuples(st.just("read"), st.integers(0, 3)),
+    ),
+    max_size=40,
+)
+
+
+class AnyOrderTests(_RegistryTests):
+    """Whatever members, reactor and store do, in whatever order."""
+
+    def setUp(self) -> None:
+        # Short runs, so that a few steps come to their ends.
+        self.patch(history_module, "_RUN_MESSAGES", 4)
+        self.patch(history_module, "_RUN_BYTES", 40)
+
+    @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
+    @given(
+        steps=_STEPS,
+        is_late=st.booleans(),
+        slow=st.sets(st.integers(0, 3)),
+        deaf=st.sets(st.integers(0, 3), max_size=1),
+    )
+    def test_no_gap_and_no_duplicate(
+        self, steps: list[tuple[str, int]], is_late: bool, slow: set[int], deaf: set[int]
+    ) -> None:
+        """Everybody who receives reads each message of the others exactly once, in one order for all."""
+        case = f"{steps} {is_late=} {slow=} {deaf=}"
+        self.clock = Clock()
+        self.memory = MemoryHistory(self.clock, 1_000)
+        late = LateHistory(self.memory)
+        self.registry = ChannelRegistry(self.clock, late if is_late else self.memory)
+        present: dict[int, FakeMember] = {}
+        said: list[tuple[FakeMember, str]] = []
+        for number, (step, who) in enumerate(steps):
+            member = present.get(who)
+            if step == "join" and member is None:
+                member = FakeMember(f"u{who}", reads=who not in slow)
+                present[who] = self.join(f"u{who}", receive=who not in deaf, member=member)
+            elif step == "leave" and member is not None:
+                self.registry.leave(present.pop(who))
+            elif step == "say" and member is not None:
+                said.append((member, f"{number}" + "." * (number % 3 * 20)))
+                self.say(member, said[-1][1])
+            elif step == "turn":
+                self.turn()
+            elif step == "commit" and late.waiting:
+                late.commit(min(who + 1, len(late.waiting)))
+            elif step == "read" and member is not None:
+                member.catch_up()
+        self.turn()
+        late.commit()
+        for who, member in present.items():
+            member.catch_up()
+            found = [text for text in member.texts if not text.startswith("{")]
+            expected = [text for by, text in said if by is not member] if who not in deaf else []
+            self.assertEqual(found, expected, f"{member}: {case}")
+        self.assertEqual(self.members, list(present.values()), case)
+        reader = [text for text in self.remembered() if not text.startswith("{")]
+        self.assertEqual(reader, [text for _, text in said], case)
+
+
+class FakesTests(SynchronousTestCase):
+    """The stand-ins tell what happened."""
+
+    def test_a_history_is_read_before_what_follows(self) -> None:
+        """A member that reads slowly reads its history first, as its peer would."""
+        member = FakeMember("slow", reads=False)
+        member.replay(ListReplay([encode_message(b"old", False)]))
+        member.write(encode_message(b"new", False))
+        self.assertEqual(member.texts, [])
+        member.catch_up()
+        self.assertEqual(member.texts, ["old", "new"])
