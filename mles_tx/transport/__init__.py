@@ -1,0 +1,1 @@
+"""Sockets and TLS: listening ports, the door, WebSocket connections, certificates."""

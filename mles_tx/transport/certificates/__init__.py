@@ -1,0 +1,1 @@
+"""Certificates: the operator's own files, self-signed ones for local names, and where they are kept."""

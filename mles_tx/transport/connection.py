@@ -1,0 +1,307 @@
+"""A connection and the member it becomes: the rules of Mles on top of WebSocket.
+
+What a peer says goes to its `Session`; what that means goes to the registry of channels. Here too: how fast
+a connection is read, whether its peer is still there, and what is logged about it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mles_tx.channels.channel import Channel
+from mles_tx.channels.deadlines import Deadlines
+from mles_tx.channels.member import IMember
+from mles_tx.channels.registry import ChannelRegistry
+from mles_tx.protocol.closing import CloseReason, ProtocolViolation
+from mles_tx.protocol.frames import PING
+from mles_tx.protocol.header import HEADER_SECONDS, MAX_MESSAGE_BYTES, Header
+from mles_tx.protocol.ratelimit import MessageRate
+from mles_tx.protocol.session import Session
+
+from .heartbeat import Heartbeat
+from .origins import OriginPolicy, any_origin
+from .websocket import WebSocketConnection, WebSocketFactory
+
+__all__ = ["PROBE_SECONDS", "MlesConnection", "MlesFactory", "Settings"]
+
+#: Seconds in which the holder of a uid has to give a sign of life when somebody else wants it.
+PROBE_SECONDS = 3.0
+
+#: Characters of a uid or channel in the log. Both are printable ASCII, and up to 16 KiB long.
+_SHOWN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator may set about connections.
+
+    Attributes:
+        key: the server's key (``MLES_KEY``), or None.
+        ping_interval: seconds between two pings.
+        max_missed_pongs: pings that may stay unanswered.
+        rate_limit: messages a second of one connection; 0: no limit.
+        origin_allowed: which web pages may connect.
+    """
+
+    key: bytes | None = None
+    ping_interval: float = 24.0
+    max_missed_pongs: int = 3
+    rate_limit: float = 100.0
+    origin_allowed: OriginPolicy = any_origin
+
+
+class _Hold(Enum):
+    """Why a connection is not read at the moment."""
+
+    JOINING = auto()
+    RATE = auto()
+
+
+@implementer(IMember)
+class MlesConnection(WebSocketConnection):
+    """One connection: first a stranger, then, with a good first frame, a member."""
+
+    _log = Logger()
+
+    max_message_bytes = MAX_MESSAGE_BYTES
+
+    uid = ""
+    serial = 0
+    receives = True
+    channel: Channel | None = None
+
+    _joining: "Deferred[None] | None" = None
+    _joined_as: tuple[str, str] | None = None
+    _probe_timer: IDelayedCall | None = None
+    _probes: "tuple[Deferred[bool], ...]" = ()
+    _holds: frozenset[_Hold] = frozenset()
+    _resume_timer: IDelayedCall | None = None
+    _rate: MessageRate | None = None
+    _taken = 0  # messages since the last look at the rate
+    _unanswered = 0
+    _received_bytes = 0
+
+    # -- what the transport and the frames bring
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        factory = self.factory
+        self.write = self._outbox.write
+        self.replay = self._outbox.replay
+        self._session = Session(factory.settings.key)
+        if factory.settings.rate_limit:
+            self._rate = MessageRate(factory.settings.rate_limit)
+        self._began = factory.clock.seconds()
+        factory.awaiting_header.start(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
+            self._resume_timer = None
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._unanswered = 0
+        self._received_bytes += len(data)
+        super().dataReceived(data)
+        if self._probes:
+            self._answer_probes(True)  # unless what came was its close frame: that has answered them
+        if self._taken:
+            taken, self._taken = self._taken, 0
+            if self._rate is not None and self._reason is None:
+                wait = self._rate.take(taken, self.factory.clock.seconds())
+                if wait:
+                    self._slow_down(wait)
+
+    def message(self, payload: bytes, is_binary: bool) -> None:
+        try:
+            meaning = self._session.receive(payload, is_binary)
+        except ProtocolViolation as violation:
+            self.close(violation.reason)
+            return
+        if isinstance(meaning, bytes):
+            self._taken += 1
+            self.factory.registry.publish(self, meaning)
+        elif meaning is not None:
+            self._join(meaning)
+
+    def ended(self, reason: CloseReason) -> None:
+        self.factory.awaiting_header.met(self)
+        self.factory.heartbeat.remove(self)
+        self._session.close()
+        if self._joining is not None:
+            self._joining.cancel()
+        self.factory.registry.leave(self)
+        self._answer_probes(False)
+        if self._joined_as is not None:
+            self._log.info(
+                "left: uid {uid}, channel {channel}, member {serial}: {reason} after {seconds:.1f} s,"
+                " {received_bytes} bytes received",
+                uid=self._joined_as[0],
+                channel=self._joined_as[1],
+                serial=self.serial,
+                reason=reason.label,
+                seconds=self.factory.clock.seconds() - self._began,
+                received_bytes=self._received_bytes,
+            )
+        if self._holds:
+            self._holds = frozenset()
+            if reason is not CloseReason.CONNECTION_LOST:
+                self.transport.resumeProducing()  # to see the peer's close frame
+
+    # -- joining
+
+    def _join(self, header: Header) -> None:
+        self.maxMessagePayloadSize = self.max_message_bytes
+        self._joining = Deferred.fromCoroutine(self.factory.registry.join(header, self))
+        if not self._joining.called:
+            self._hold(_Hold.JOINING)
+        self._joining.addCallbacks(self._joined, self._not_joined, callbackArgs=(header,))
+
+    def _joined(self, _: None, header: Header) -> None:
+        self._joining = None
+        if self._reason is not None:
+            return  # it ended while its history was being sent
+        frames = self._session.joined()
+        self.factory.awaiting_header.met(self)
+        self.factory.heartbeat.add(self)
+        self._joined_as = (header.uid[:_SHOWN], header.channel[:_SHOWN])
+        self._log.info(
+            "joined: uid {uid}, channel {channel}, member {serial}",
+            uid=self._joined_as[0],
+            channel=self._joined_as[1],
+            serial=self.serial,
+        )
+        self._taken += len(frames)
+        for frame in frames:
+            self.factory.registry.publish(self, frame)
+        self._release(_Hold.JOINING)
+
+    def _not_joined(self, failure: Failure) -> None:
+        self._joining = None
+        if isinstance(failure.value, ProtocolViolation):
+            self.close(failure.value.reason)
+        elif not failure.check(CancelledError):
+            self._log.failure("a join failed", failure)
+            self.close(CloseReason.INTERNAL_ERROR)
+
+    # -- whether the peer is still there
+
+    def is_alive(self) -> "Deferred[bool]":
+        if self._reason is not None:
+            return succeed(False)
+        if self._holds:
+            return succeed(True)  # who is not read cannot answer
+        answer: Deferred[bool] = Deferred(self._forget_probe)
+        self._probes += (answer,)
+        if self._probe_timer is None:
+            self._outbox.control(PING)
+            self._probe_timer = self.factory.clock.callLater(PROBE_SECONDS, self._probe_ended, self._outbox.taken)
+        return answer
+
+    def _probe_ended(self, taken: int) -> None:
+        # A ping may wait behind megabytes: who takes them is alive.
+        self._probe_timer = None
+        self._answer_probes(self._outbox.taken != taken)
+
+    def _answer_probes(self, alive: bool) -> None:
+        probes, self._probes = self._probes, ()
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+            self._probe_timer = None
+        for answer in probes:
+            answer.callback(alive)
+
+    def _forget_probe(self, answer: "Deferred[bool]") -> None:
+        self._probes = tuple(other for other in self._probes if other is not answer)
+
+    def beat(self) -> None:
+        """An interval has passed: look for a sign of life and ask for the next one."""
+        if not self._holds and not self._outbox.is_waiting:
+            if self._unanswered >= self.factory.settings.max_missed_pongs:
+                self.close(CloseReason.PING_TIMEOUT)
+                return
+            self._unanswered += 1
+        self._outbox.control(PING)
+
+    # -- reading more slowly
+
+    def _hold(self, why: _Hold) -> None:
+        if not self._holds:
+            self.transport.pauseProducing()
+        self._holds |= {why}
+
+    def _release(self, why: _Hold) -> None:
+        if why in self._holds:
+            self._holds -= {why}
+            if not self._holds:
+                self.transport.resumeProducing()
+
+    def _slow_down(self, seconds: float) -> None:
+        """Do not read for a while. Over TLS, what was read already still comes."""
+        self._hold(_Hold.RATE)
+        if self._resume_timer is None:
+            self._resume_timer = self.factory.clock.callLater(seconds, self._rate_is_met)
+        else:
+            self._resume_timer.reset(seconds)
+
+    def _rate_is_met(self) -> None:
+        self._resume_timer = None
+        self._release(_Hold.RATE)
+
+
+class MlesFactory(WebSocketFactory):
+    """Builds connections, and holds what they share.
+
+    Args:
+        clock: the reactor, or a `Clock` in tests.
+        registry: where they join.
+        settings: what the operator set.
+    """
+
+    protocol = MlesConnection
+
+    def __init__(self, clock: IReactorTime, registry: ChannelRegistry, settings: Settings) -> None:
+        super().__init__(clock, settings.origin_allowed)
+        self.registry = registry
+        self.settings = settings
+        self.heartbeat = Heartbeat(clock, settings.ping_interval)
+        self.awaiting_header = Deadlines[WebSocketConnection](
+            clock, HEADER_SECONDS, lambda connection: connection.close(CloseReason.NO_HEADER)
+        )
+        self._on_empty: Callable[[], object] | None = None
+
+    def forget(self, connection: WebSocketConnection) -> None:
+        super().forget(connection)
+        self._look_if_empty()
+
+    def close_all(self, reason: CloseReason) -> "Deferred[None]":
+        """Deliver what was said, and tell everybody that it is over.
+
+        Returns:
+            A Deferred that fires when the last connection is gone: within `CLOSE_SECONDS`.
+        """
+        self.registry.flush()
+        for connection in list(self.connections):
+            connection.close(reason)
+        empty: Deferred[None] = Deferred()
+        self._on_empty = lambda: empty.callback(None)
+        self._look_if_empty()
+        return empty
+
+    def stop(self) -> None:
+        super().stop()
+        self.heartbeat.stop()
+        self.awaiting_header.stop()
+
+    def _look_if_empty(self) -> None:
+        if not self.connections and self._on_empty is not None:
+            on_empty, self._on_empty = self._on_empty, None
+            on_empty()

@@ -1,0 +1,316 @@
+"""The door: one port for WebSocket and web.
+
+It reads a request head under an absolute deadline and a size limit, looks whether it asks for an upgrade, and
+hands the connection over: to a WebSocket connection for good, to twisted.web for one request. When that is
+answered the next head on the same connection is read here again, under the same limits, so that an upgrade
+on a reused connection works as well (proxies do that).
+
+    =====  =================================================  =================
+    state  who has the connection                             deadline
+    =====  =================================================  =================
+    TLS    the TLS handshake                                  HANDSHAKE_SECONDS
+    HEAD   the door; a head is on its way                     HEAD_SECONDS
+    IDLE   the door; nothing came since the last answer       IDLE_SECONDS
+    WEB    twisted.web, for one request; the deadline runs    STALL_SECONDS
+           while the peer takes nothing of the answer
+    GONE   a WebSocket connection, or nobody any more         its own
+    =====  =================================================  =================
+"""
+
+import re
+from enum import Enum, auto
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IReactorTime,
+    ISSLTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel, Request
+from twisted.web.server import Site
+from zope.interface import implementer
+
+from mles_tx.channels.deadlines import Deadlines
+from mles_tx.channels.member import STALL_SECONDS
+
+from .connection import MlesFactory
+from .tls import end_stream
+
+__all__ = ["HANDSHAKE_SECONDS", "HEAD_SECONDS", "IDLE_SECONDS", "MAX_HEAD_BYTES", "Door", "DoorFactory"]
+
+#: Seconds for a TLS handshake: five round trips on a bad mobile link.
+HANDSHAKE_SECONDS = 10.0
+
+#: Seconds for a whole request head, from its first byte or from the beginning of the connection.
+HEAD_SECONDS = 10.0
+
+#: Seconds a kept-alive connection may be without a request. Browsers keep theirs for 60 to 115 s.
+IDLE_SECONDS = 60.0
+
+#: Seconds a peer has to take the end of an answer once the connection is to be closed.
+LEAVE_SECONDS = 10.0
+
+#: Bytes of a request head. nginx has 32 KiB, Apache 8 KiB a line; browsers send 1 to 4 KiB.
+MAX_HEAD_BYTES = 16 * 1024
+
+_END_OF_HEAD = b"\r\n\r\n"
+
+#: A head with such a line is for WebSocket (RFC 6455 section 4.1), whatever else is wrong with it.
+_UPGRADE = re.compile(rb"\r\nUpgrade[ \t]*:[^\r\n]*websocket", re.IGNORECASE)
+
+
+class _State(Enum):
+    TLS = auto()
+    HEAD = auto()
+    IDLE = auto()
+    WEB = auto()
+    GONE = auto()
+
+
+class _Channel(HTTPChannel):
+    """twisted.web's HTTP, for one request at a time; between two of them the door has the connection."""
+
+    timeOut = None  # it would begin anew with every byte
+
+    def __init__(self, door: "Door", site: Site) -> None:
+        super().__init__()
+        self._door = door
+        self.site = site
+        self.requestFactory = site.requestFactory
+
+    def allHeadersReceived(self) -> None:
+        if self.length != 0:
+            # Nothing behind this door takes a body, and reading one away has no end.
+            self._door.refuse(b"413 Content Too Large")
+        else:
+            super().allHeadersReceived()
+
+    def requestDone(self, request: Request) -> None:
+        rest = b"".join(self._dataBuffer)
+        self._dataBuffer = []
+        super().requestDone(request)
+        self._door.answered(rest)
+
+    def loseConnection(self) -> None:
+        self.lineReceived = self.rawDataReceived = self._ignore  # type: ignore[method-assign]
+        self._door.leave()
+
+    def _ignore(self, data: bytes) -> None:
+        pass  # what follows a request that could not be understood, or was the last one
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        self._door.stalls(True)
+
+    def resumeProducing(self) -> None:
+        self._door.stalls(False)
+        super().resumeProducing()
+
+
+@implementer(IHandshakeListener)
+class Door(Protocol):
+    """What every accepted connection meets first."""
+
+    transport: Any
+    factory: Any  # the DoorFactory
+
+    def __init__(self) -> None:
+        self._state = _State.TLS
+        self._head = b""
+        self._reading = False
+        self._leaving = False
+        self._channel: _Channel | None = None
+
+    def connectionMade(self) -> None:
+        self.factory.doors.add(self)
+        if ISSLTransport.providedBy(self.transport):
+            self.factory.handshakes.start(self)
+        else:
+            self._await_head()
+
+    def handshakeCompleted(self) -> None:
+        self.factory.handshakes.met(self)
+        self._await_head()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._state is _State.WEB and self._channel is not None:
+            self._channel.dataReceived(data)  # the next request already; it comes back when this one is answered
+        elif self._state is not _State.GONE:
+            self._head += data
+            self._read_heads()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._state = _State.GONE
+        self.factory.forget(self)
+        if self._channel is not None:
+            self._channel.connectionLost(reason)
+
+    def refuse(self, status: bytes) -> None:
+        """Answer with a status line and nothing else, and close."""
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.leave()
+
+    def answered(self, rest: bytes) -> None:
+        """twisted.web has answered a request; behind it, the peer has sent `rest` already."""
+        if self._state is not _State.WEB:
+            return
+        if self._leaving:
+            self.leave()
+            return
+        self._state = _State.IDLE
+        self.factory.idle.start(self)
+        self._head = rest + self._head
+        if not self._reading:
+            self._read_heads()
+
+    def stalls(self, stalls: bool) -> None:
+        """Whether the peer takes nothing of an answer at the moment."""
+        if self._state is _State.WEB and stalls:
+            self.factory.stalled.start(self)
+        else:
+            self.factory.stalled.met(self)
+
+    def finish(self) -> None:
+        """Close as soon as the request that is being answered, if any, is answered."""
+        self._leaving = True
+        if self._state is not _State.WEB:
+            self.leave()
+
+    def leave(self) -> None:
+        """Send what is left, and the end of the stream."""
+        if self._state is not _State.GONE:
+            self._state = _State.GONE
+            self.factory.all_met(self)
+            self.factory.leaving.start(self)
+            if self._channel is not None:
+                self.transport.unregisterProducer()
+            end_stream(self.transport)
+
+    def abort(self) -> None:
+        """End it now."""
+        self._state = _State.GONE
+        self.transport.abortConnection()
+
+    def _await_head(self) -> None:
+        self._state = _State.HEAD
+        self.factory.heads.start(self)
+
+    def _read_heads(self) -> None:
+        """Hand over every head that is there. Answers given at once come back into this loop."""
+        self._reading = True
+        while self._head and self._state in (_State.HEAD, _State.IDLE):
+            if self._state is _State.IDLE:
+                self.factory.idle.met(self)
+                self._await_head()
+            end = self._head.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+            if end < len(_END_OF_HEAD):
+                if len(self._head) > MAX_HEAD_BYTES:
+                    self.refuse(b"431 Request Header Fields Too Large")
+                break
+            if end > MAX_HEAD_BYTES:
+                self.refuse(b"431 Request Header Fields Too Large")
+                break
+            head, self._head = self._head[:end], self._head[end:]
+            self.factory.heads.met(self)
+            if _UPGRADE.search(head):
+                self._to_websocket(head)
+            else:
+                self._to_web(head)
+        self._reading = False
+
+    def _to_websocket(self, head: bytes) -> None:
+        rest, self._head = self._head, b""
+        self._state = _State.GONE
+        self.factory.forget(self)
+        if self._channel is not None:
+            self.transport.unregisterProducer()  # the HTTP channel
+            self._channel = None
+        connection: Any = self.factory.websocket.buildProtocol(self.transport.getPeer())
+        # From here on the transport's calls go to the connection without passing this object.
+        self.dataReceived = connection.dataReceived  # type: ignore[method-assign]
+        self.connectionLost = connection.connectionLost  # type: ignore[method-assign]
+        connection.makeConnection(self.transport)
+        connection.dataReceived(head)
+        if rest:
+            connection.dataReceived(rest)
+
+    def _to_web(self, head: bytes) -> None:
+        self._state = _State.WEB
+        if self._channel is None:
+            self._channel = _Channel(self, self.factory.site)
+            self._channel.makeConnection(self.transport)
+        self._channel.dataReceived(head)
+        if self._state is _State.WEB and self._head:
+            rest, self._head = self._head, b""
+            self._channel.dataReceived(rest)
+
+
+class DoorFactory(Factory):
+    """Builds doors, and holds what they share.
+
+    Args:
+        clock: the reactor, or a `Clock` in tests.
+        websocket: who gets the connections that ask for an upgrade.
+        site: who answers everything else.
+    """
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime, websocket: MlesFactory, site: Site) -> None:
+        self.websocket = websocket
+        self.site = site
+        self.doors: set[Door] = set()
+        self._empty: Deferred[None] | None = None
+        self.handshakes = Deadlines[Door](clock, HANDSHAKE_SECONDS, Door.abort)
+        self.heads = Deadlines[Door](clock, HEAD_SECONDS, Door.abort)
+        self.idle = Deadlines[Door](clock, IDLE_SECONDS, Door.finish)
+        self.stalled = Deadlines[Door](clock, STALL_SECONDS, Door.abort)
+        self.leaving = Deadlines[Door](clock, LEAVE_SECONDS, Door.abort)
+
+    def buildProtocol(self, addr: IAddress | None) -> Door:
+        door = Door()
+        door.factory = self
+        return door
+
+    def all_met(self, door: Door) -> None:
+        """No deadline runs for a door any more."""
+        for deadlines in self._deadlines:
+            deadlines.met(door)
+
+    def forget(self, door: Door) -> None:
+        """A door has handed its connection over, or lost it."""
+        self.all_met(door)
+        self.doors.discard(door)
+        if not self.doors and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    def when_empty(self) -> "Deferred[None]":
+        """A Deferred that fires as soon as no connection is here."""
+        if not self.doors:
+            return succeed(None)
+        self._empty = Deferred()
+        return self._empty
+
+    def finish_all(self) -> None:
+        """Close what waits for a request; let what is being answered be answered."""
+        for door in list(self.doors):
+            door.finish()
+
+    def abort_all(self) -> None:
+        """End everything now."""
+        for door in list(self.doors):
+            door.abort()
+
+    def stop(self) -> None:
+        """Keep no timer."""
+        for deadlines in self._deadlines:
+            deadlines.stop()
+
+    @property
+    def _deadlines(self) -> tuple[Deadlines[Door], ...]:
+        return self.handshakes, self.heads, self.idle, self.stalled, self.leaving

@@ -1,0 +1,123 @@
+"""Listening sockets: bound early and loudly, and served with connections that write at once."""
+
+import errno
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.tcp import Port, Server
+
+__all__ = ["BindError", "ListeningPort", "bind", "has_ipv6"]
+
+#: Connections the kernel may hold for us: a restarted server meets all its clients in the same second.
+_BACKLOG = 1024
+
+#: How often a free port is looked for that is free on all addresses.
+_FREE_PORT_TRIES = 20
+
+_REMEDIES = {
+    errno.EADDRINUSE: "another program listens there: stop it, or choose another --port",
+    errno.EACCES: "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE:"
+    " start as root, or choose another --port",
+    errno.EADDRNOTAVAIL: "this machine does not have that address: choose another --interface",
+    errno.EAFNOSUPPORT: "this machine does not have that kind of address: choose another --interface",
+}
+
+
+class BindError(Exception):
+    """An address cannot be listened on; the text names it and the remedy."""
+
+
+class _EagerServer(Server):
+    """A connection that hands bytes to the kernel at once.
+
+    Twisted's own waits for the reactor to find the socket writable: one more turn and two more system calls
+    for what nearly always would have gone out right away. What the kernel refuses goes Twisted's way.
+    """
+
+    def write(self, data: bytes) -> None:
+        if self.connected and not (
+            self.dataBuffer or self._tempDataBuffer or self.disconnecting or self._writeDisconnected
+        ):
+            rest: Any = memoryview(data)
+            while rest:
+                sent = self.writeSomeData(rest)
+                if not isinstance(sent, int) or sent == 0:
+                    break  # it is full, or lost: the reactor finds out which
+                rest = rest[sent:]
+            if not rest:
+                return
+            data = bytes(rest)
+        super().write(data)
+
+
+class ListeningPort(Port):
+    """A port made from a socket that listens already; it belongs to the port from then on."""
+
+    transport = _EagerServer
+
+    def __init__(self, listening: socket.socket, factory: IProtocolFactory, reactor: Any) -> None:
+        super().__init__(0, factory, interface=listening.getsockname()[0], reactor=reactor)
+        self._preexistingSocket = listening
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the IPv6 loopback address."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def bind(interfaces: Sequence[str], port: int) -> list[socket.socket]:
+    """Listen on one port of some numeric addresses.
+
+    Args:
+        interfaces: IPv4 and IPv6 addresses.
+        port: 0 takes a port that is free on all of them.
+
+    Raises:
+        BindError: one of them cannot be listened on; then none is.
+    """
+    for attempt in range(_FREE_PORT_TRIES):
+        sockets: list[socket.socket] = []
+        number = port
+        try:
+            for interface in interfaces:
+                sockets.append(_listen(interface, number))
+                number = sockets[0].getsockname()[1]
+            return sockets
+        except OSError as error:
+            for bound in sockets:
+                bound.close()
+            taken = port == 0 and sockets and error.errno == errno.EADDRINUSE
+            if not taken or attempt == _FREE_PORT_TRIES - 1:
+                remedy = _REMEDIES.get(error.errno or 0, error.strerror)
+                raise BindError(f"cannot listen on {_shown(interface, number)}: {remedy}") from error
+    raise AssertionError("unreachable")
+
+
+def _listen(interface: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+    address = socket.getaddrinfo(
+        interface, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    )[0][4]
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(_BACKLOG)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _shown(interface: str, port: int) -> str:
+    return f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"

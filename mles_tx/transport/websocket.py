@@ -1,0 +1,318 @@
+"""WebSocket: Autobahn's server protocol, set up once and kept within bounds.
+
+This is the only server-side module that imports Autobahn. Autobahn parses the upgrade and the frames; whole
+messages go to `message`, and what the peer is sent goes through the `Outbox`. Every frame passes there: one
+that Autobahn wrote by itself would land in the middle of another that is sent in pieces.
+
+It must not know what the messages mean.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mles_tx.channels.deadlines import Deadlines
+from mles_tx.channels.member import STALL_SECONDS, Outbox
+from mles_tx.protocol.closing import CloseReason
+from mles_tx.protocol.frames import close_frame, encode_close, encode_pong
+from mles_tx.protocol.header import MAX_FRAGMENTS, MAX_HEADER_BYTES
+
+from .origins import OriginPolicy
+from .tls import end_stream
+
+__all__ = ["CLOSE_SECONDS", "SUBPROTOCOL", "WebSocketConnection", "WebSocketFactory"]
+
+#: The subprotocol registered with IANA for Mles.
+SUBPROTOCOL = "mles-websocket"
+
+#: Seconds a peer has to answer our close frame, and to take what is on its way to it.
+CLOSE_SECONDS = 5.0
+
+_ORIGIN = re.compile(rb"\r\nOrigin[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+_REASON_OF_CODE: Mapping[int, CloseReason] = {
+    1002: CloseReason.PROTOCOL_ERROR,
+    1007: CloseReason.INVALID_UTF8,
+    1009: CloseReason.MESSAGE_TOO_LARGE,
+}
+
+_PHRASES = {400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 426: "Upgrade Required"}
+
+
+class _Silence:
+    """Takes Autobahn's log events and keeps none: they quote the peer, and one would be made for every read."""
+
+    def _nothing(self, *args: object, **kwargs: object) -> None:
+        pass
+
+    trace = debug = info = warn = error = critical = failure = _nothing
+
+
+class WebSocketConnection(WebSocketServerProtocol):
+    """One connection, from the request for an upgrade to the end of the stream.
+
+    Autobahn's options stand here, one for each of its attributes: it would otherwise copy them for each
+    connection, and format them for a log nobody reads (half of the cost of a join).
+    """
+
+    CONFIG_ATTRS: list[str] = []
+    logOctets = False
+    logFrames = False
+    trackTimings = False
+    versions = (13,)
+    webStatus = False
+    utf8validateIncoming = True
+    requireMaskedClientFrames = True
+    maskServerFrames = False
+    applyMask = True
+    maxFramePayloadSize = 0  # the limit for messages is looked at as soon as a frame begins
+    maxMessagePayloadSize = MAX_HEADER_BYTES  # until the first frame is known to be good
+    autoFragmentSize = 0
+    failByDrop = False
+    echoCloseCodeReason = True
+    openHandshakeTimeout = 0  # Autobahn's timers follow a global reactor; ours the one we are given
+    closeHandshakeTimeout = 0
+    tcpNoDelay = True
+    serveFlashSocketPolicy = False
+    flashSocketPolicy = ""
+    allowedOrigins = ("*",)
+    allowedOriginsPatterns = (re.compile(""),)
+    allowNullOrigin = True
+    maxConnections = 0
+    trustXForwardedFor = 0
+    autoPingInterval = 0
+    autoPingTimeout = 0
+    autoPingSize = 12
+    autoPingRestartOnAnyTraffic = True
+
+    def perMessageCompressionAccept(self, offers: object) -> None:
+        """Take no offer: a compressed frame could not be shared, and a small one may grow without bound."""
+
+    log = _Silence()
+    _log = Logger()
+
+    max_fragments = MAX_FRAGMENTS
+
+    transport: Any
+    factory: Any  # a WebSocketFactory
+    message_data: Any
+    http_request_data: Any
+    http_headers: Any
+    http_response_data: Any
+    _transport_details: Any
+
+    _origin: str | None = None
+    _refusal: str | None = None
+    _reason: CloseReason | None = None
+    _fragments = 0
+    _is_let_go = False
+
+    def message(self, payload: bytes, is_binary: bool) -> None:
+        """A whole message came; to be overridden."""
+        raise NotImplementedError
+
+    def ended(self, reason: CloseReason) -> None:
+        """The connection is over, for the first reason there was; called once; to be overridden."""
+        raise NotImplementedError
+
+    # -- beginning and end of the connection
+
+    def connectionMade(self) -> None:
+        self._connectionMade()
+        self.transport.setTcpNoDelay(True)  # Autobahn's option has no effect on Twisted's TLS
+        self._outbox = Outbox(self.transport.write, self.factory.stalled, self.close)
+        self.transport.registerProducer(self._outbox, True)
+        self.factory.connections.add(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._end(CloseReason.CONNECTION_LOST)
+        self._outbox.discard()
+        self._connectionLost("")
+        self.factory.forget(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            self._dataReceived(data)
+        except Exception:
+            self._log.failure("what a peer sent could not be handled")
+            self.close(CloseReason.INTERNAL_ERROR)
+
+    # -- the upgrade
+
+    def processHandshake(self) -> None:
+        # Autobahn refuses origins it cannot take apart, and those of apps are among them: it does not get to see any.
+        origins = _ORIGIN.findall(self.data)
+        if origins:
+            self._origin = origins[0].decode("latin-1").strip()
+            self.data = _ORIGIN.sub(b"", self.data)
+        if len(origins) > 1:
+            self._refusal = "The request has more than one Origin header."
+            self.failHandshake(self._refusal)
+        else:
+            super().processHandshake()
+
+    def onConnect(self, request: ConnectionRequest) -> str:
+        if SUBPROTOCOL not in request.protocols:
+            self._deny(400, f"This is a Mles server: the header Sec-WebSocket-Protocol has to name {SUBPROTOCOL}.")
+        if not self.factory.origin_allowed(self._origin):
+            self._deny(403, "Pages of this origin may not connect to this server.")
+        return SUBPROTOCOL
+
+    def _deny(self, code: int, text: str) -> NoReturn:
+        self._refusal = text
+        raise ConnectionDeny(code, text)
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        # Autobahn's reasons quote the request; ours do not.
+        text = self._refusal or "This is no WebSocket handshake of RFC 6455 (version 13)."
+        if responseHeaders:
+            code = 426  # it only has some to say which versions are spoken
+        body = text.encode("ascii") + b"\n"
+        lines = [
+            f"HTTP/1.1 {code} {_PHRASES.get(code, 'Refused')}",
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in responseHeaders or ()),
+        ]
+        self.transport.write("\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body)
+        self.factory.closing.start(self)
+        self.dropConnection()
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        self.transport.write(data)  # the answer to the upgrade: nothing else is sent this way
+
+    def _onOpen(self) -> None:
+        # Autobahn would look up channel ids and certificates here, and keep the request as long as the connection.
+        self._transport_details = None
+        self.http_request_data = self.http_headers = self.http_response_data = None
+
+    # -- what the peer sends
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        self._fragments += 1
+        if self._fragments > self.max_fragments:
+            self.close(CloseReason.TOO_MANY_FRAGMENTS)
+        super().onMessageFrameBegin(length)
+
+    def onMessageEnd(self) -> None:
+        parts, self.message_data = self.message_data, None
+        self._fragments = 0
+        if not self.failedByMe:
+            self.message(b"".join(parts), self.message_is_binary)
+
+    def onPing(self, payload: bytes) -> None:
+        if self.state == self.STATE_OPEN:  # Autobahn goes on reading behind a frame that broke a rule
+            self._outbox.control(encode_pong(payload))
+
+    def onPong(self, payload: bytes) -> None:
+        pass
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        pass  # connectionLost has done everything
+
+    def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
+        if self._reason is None:
+            self.close(_REASON_OF_CODE.get(code, CloseReason.PROTOCOL_ERROR))
+        else:
+            self.dropConnection()  # a second fault while closing: there is nothing to wait for
+
+    def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
+        too_large_header = max_msg_size == MAX_HEADER_BYTES
+        self.close(CloseReason.HEADER_TOO_LARGE if too_large_header else CloseReason.MESSAGE_TOO_LARGE)
+
+    # -- how it ends
+
+    def close(self, reason: CloseReason) -> None:
+        """Send the close frame of a reason, and nothing behind it."""
+        if self._reason is not None:
+            return
+        self._end(reason)
+        self.failedByMe = True  # Autobahn throws away what still comes
+        if self.state != self.STATE_OPEN:
+            self.abort()
+            return
+        self.state = self.STATE_CLOSING
+        self.closedByMe = True
+        self.factory.closing.start(self)
+        self._outbox.finish(
+            close_frame(reason), keep=reason in (CloseReason.SERVER_STOPPING, CloseReason.SERVER_RESTARTING)
+        )
+
+    def abort(self) -> None:
+        """End it now; what was not sent is lost."""
+        self._outbox.discard()
+        self._let_go()
+        self.transport.abortConnection()
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        # Autobahn comes here to answer a close frame; what it wants to close itself goes through _fail_connection.
+        if self.state == self.STATE_OPEN:
+            self._end(CloseReason.LEFT)
+            self.state = self.STATE_CLOSING
+            self.factory.closing.start(self)
+            self._outbox.finish(encode_close(code, reasonUtf8 or b""), keep=False, flushed=self._lose)
+
+    def unregisterProducer(self) -> None:
+        pass  # Autobahn would cut off the outbox before the close frame has left it
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        # Aborting would reset the connection under a peer that has just answered our close frame.
+        if not self._outbox.is_waiting:
+            self._lose()
+
+    def _end(self, reason: CloseReason) -> None:
+        if self._reason is None:
+            self._reason = reason
+            self.ended(reason)
+
+    def _lose(self) -> None:
+        if self._let_go():
+            end_stream(self.transport)
+
+    def _let_go(self) -> bool:
+        """Cut off the outbox; False when that was done before."""
+        if self._is_let_go:
+            return False
+        self._is_let_go = True
+        self.transport.unregisterProducer()
+        return True
+
+
+class WebSocketFactory(WebSocketServerFactory):
+    """Holds what connections share.
+
+    Args:
+        clock: the reactor, or a `Clock` in tests.
+        origin_allowed: which web pages may connect.
+    """
+
+    def __init__(self, clock: IReactorTime, origin_allowed: OriginPolicy) -> None:
+        super().__init__(reactor=clock, server=None)
+        self.clock = clock
+        self.origin_allowed = origin_allowed
+        self.connections: set[WebSocketConnection] = set()
+        self.closing = Deadlines[WebSocketConnection](clock, CLOSE_SECONDS, WebSocketConnection.abort)
+        self.stalled = Deadlines[Outbox](clock, STALL_SECONDS, Outbox.expire)
+
+    def forget(self, connection: WebSocketConnection) -> None:
+        """A connection is gone."""
+        self.closing.met(connection)
+        self.connections.discard(connection)
+
+    def abort_all(self) -> None:
+        """End all connections now."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    def stop(self) -> None:
+        """Keep no timer; the connections are gone."""
+        self.closing.stop()
+        self.stalled.stop()

@@ -1,0 +1,376 @@
+"""Members: joining, the rate, pings, one uid twice, and the end."""
+
+import json
+from typing import Any
+
+from zope.interface.verify import verifyObject
+
+from mles_tx.channels.member import IMember
+from mles_tx.protocol.auth import auth_value
+from mles_tx.protocol.closing import CloseReason
+from mles_tx.transport.connection import Settings
+from tests.wire import Frame, client_frame, close_of, header, upgrade
+
+from .peers import ConnectionTestCase
+
+
+class FirstFrameTests(ConnectionTestCase):
+    """Joining."""
+
+    def test_member(self) -> None:
+        """A connection is a member as its channel knows it."""
+        verifyObject(IMember, self.open().connection)
+
+    def test_exchange(self) -> None:
+        """What a member says reaches the others with type and payload, and not itself."""
+        alice, bob = self.join("alice"), self.join("bob")
+        alice.receive(client_frame(1, "grüße".encode()) + client_frame(2, b"\x00\xff"))
+        self.end_turn()
+        self.assertEqual([Frame(1, "grüße".encode()), Frame(2, b"\x00\xff")], bob.frames())
+        self.assertEqual([], alice.frames())
+
+    def test_byte_by_byte(self) -> None:
+        """However a peer's bytes are cut, the result is the same."""
+        alice, bob = self.connect(), self.join("bob")
+        alice.receive_by_byte(upgrade() + header("alice") + client_frame(1, b"hello"))
+        self.end_turn()
+        self.assertEqual([b"hello"], bob.messages())
+
+    def test_all_at_once(self) -> None:
+        """A client that sends its first messages together with the upgrade is understood."""
+        alice, bob = self.connect(), self.join("bob")
+        alice.receive(upgrade() + header("alice") + client_frame(1, b"hello"))
+        self.end_turn()
+        self.assertEqual([b"hello"], bob.messages())
+
+    def test_history(self) -> None:
+        """Who joins later gets the join frames of the others and what was said, without auth."""
+        alice = self.join("alice", auth=auth_value("alice", "example"))
+        alice.receive(client_frame(1, b"one") + client_frame(2, b"two"))
+        self.end_turn()
+        bob = self.open()
+        bob.receive(header("bob"))
+        join, *rest = bob.frames()
+        self.assertEqual({"uid": "alice", "channel": "example"}, json.loads(join.payload))
+        self.assertEqual([Frame(1, b"one"), Frame(2, b"two")], rest)
+
+    def test_refusals(self) -> None:
+        """A first frame that breaks a rule is answered at once with the reason."""
+        cases: list[tuple[bytes, CloseReason]] = [
+            (client_frame(2, b"{}"), CloseReason.HEADER_NOT_TEXT),
+            (client_frame(1, b"hello"), CloseReason.HEADER_NOT_JSON),
+            (client_frame(1, b"{}"), CloseReason.HEADER_UID),
+            (header("alice", ""), CloseReason.HEADER_CHANNEL),
+            (header("alice", auth="0"), CloseReason.AUTH_WRONG),
+            (header("alice", since="x"), CloseReason.HEADER_SINCE),
+            (client_frame(1, b" " * 16385), CloseReason.HEADER_TOO_LARGE),
+            (client_frame(1, b"\xff"), CloseReason.INVALID_UTF8),
+            (client_frame(1, b"{}", masked=False), CloseReason.PROTOCOL_ERROR),
+        ]
+        for frame, reason in cases:
+            peer = self.open()
+            peer.receive(frame)
+            self.assertClosed(peer, reason)
+            peer.receive(client_frame(8, reason.code.to_bytes(2, "big")))
+            self.assertTrue(peer.finished, reason)
+        self.assertEqual([], list(self.registry.members))
+
+    def test_no_first_frame(self) -> None:
+        """A connection that says nothing is closed after 30 seconds, and cut off five later."""
+        peer = self.open()
+        self.clock.advance(29.9)
+        self.assertEqual([], peer.frames())
+        self.clock.advance(0.2)
+        self.assertClosed(peer, CloseReason.NO_HEADER)
+        self.clock.advance(5)
+        self.assertTrue(peer.aborted)
+
+    def test_ping_before_the_first_frame(self) -> None:
+        """A ping before the first frame is answered, and does not count as one."""
+        peer = self.open()
+        peer.receive(client_frame(9, b"are you there"))
+        self.assertEqual([Frame(10, b"are you there")], peer.frames())
+        peer.receive(header("alice"))
+        self.assertEqual(["alice"], [member.uid for member in self.registry.members])
+
+    def test_publish_only(self) -> None:
+        """A member that asked to receive nothing gets neither history nor messages, but may speak."""
+        alice, bob = self.join("alice"), self.join("bob", receive=False)
+        alice.receive(client_frame(1, b"one"))
+        bob.receive(client_frame(1, b"two"))
+        self.end_turn()
+        self.assertEqual([b"two"], alice.messages())
+        self.assertEqual([], bob.frames())
+
+
+class KeyTests(ConnectionTestCase):
+    """A server with a key."""
+
+    settings = Settings(key=b"s3cret")
+
+    def test_key(self) -> None:
+        """Only who knows the key joins."""
+        cases: list[tuple[dict[str, Any], CloseReason | None]] = [
+            ({"auth": "2446b8f3f28ff385"}, None),
+            ({}, CloseReason.AUTH_REQUIRED),
+            ({"auth": None}, CloseReason.AUTH_REQUIRED),
+            ({"auth": "9b3b95527f7c2d80"}, CloseReason.AUTH_WRONG),
+            ({"auth": "+446b8f3f28ff385"}, CloseReason.HEADER_AUTH),
+        ]
+        for more, reason in cases:
+            peer = self.open()
+            peer.receive(header("alice", **more))
+            if reason is None:
+                self.assertEqual(["alice"], [member.uid for member in self.registry.members])
+                peer.hang_up()
+            else:
+                self.assertClosed(peer, reason)
+
+
+class RateTests(ConnectionTestCase):
+    """How fast a member is read."""
+
+    def test_burst(self) -> None:
+        """Five hundred messages at once all arrive, and the sender is read on."""
+        alice, bob = self.join("alice"), self.join("bob")
+        alice.receive(client_frame(1, b"x") * 500)
+        self.end_turn()
+        self.assertEqual(500, len(bob.messages()))
+        self.assertEqual("producing", alice.producerState)
+
+    def test_rate(self) -> None:
+        """Who sends more than the rate is read more slowly, and loses nothing."""
+        alice, bob = self.join("alice"), self.join("bob")
+        alice.receive(client_frame(1, b"x") * 700)
+        self.end_turn()
+        self.assertEqual(700, len(bob.messages()))
+        self.assertEqual("paused", alice.producerState)
+        self.clock.advance(1.9)
+        self.assertEqual("paused", alice.producerState)
+        self.clock.advance(0.2)
+        self.assertEqual("producing", alice.producerState)
+
+    def test_rate_and_tls(self) -> None:
+        """What was read already when a sender is slowed down is taken all the same, and waited for."""
+        alice, bob = self.join("alice"), self.join("bob")
+        alice.receive(client_frame(1, b"x") * 600)
+        alice.receive(client_frame(1, b"x") * 100)
+        self.end_turn()
+        self.assertEqual(700, len(bob.messages()))
+        self.clock.advance(1.5)
+        self.assertEqual("paused", alice.producerState)
+        self.clock.advance(0.6)
+        self.assertEqual("producing", alice.producerState)
+
+    def test_slow_sender_that_leaves(self) -> None:
+        """A slowed sender that vanishes leaves no timer behind."""
+        alice = self.join("alice")
+        alice.receive(client_frame(1, b"x") * 700)
+        alice.hang_up()
+        self.end_turn()
+        self.factory.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+
+class UnlimitedTests(ConnectionTestCase):
+    """--rate-limit 0."""
+
+    settings = Settings(rate_limit=0)
+
+    def test_no_rate(self) -> None:
+        """Without a limit any number of messages is read."""
+        alice, bob = self.join("alice"), self.join("bob")
+        alice.receive(client_frame(1, b"x") * 5000)
+        self.end_turn()
+        self.assertEqual(5000, len(bob.messages()))
+        self.assertEqual("producing", alice.producerState)
+
+
+class PingTests(ConnectionTestCase):
+    """Who is still there."""
+
+    def test_unanswered(self) -> None:
+        """A member that answers no ping is closed at the fourth."""
+        alice = self.join("alice")
+        self.clock.pump([1] * 95)
+        self.assertEqual([Frame(9, b"")] * 3, alice.frames())
+        self.clock.pump([1] * 3)
+        self.assertClosed(alice, CloseReason.PING_TIMEOUT)
+
+    def test_any_traffic_counts(self) -> None:
+        """A member that says anything within three pings stays."""
+        alice = self.join("alice")
+        for _ in range(10):
+            self.clock.pump([1] * 60)
+            alice.receive(client_frame(10))
+        self.assertEqual({9}, {frame.opcode for frame in alice.frames()})
+        self.assertEqual(["alice"], [member.uid for member in self.registry.members])
+
+    def test_not_read(self) -> None:
+        """A member we do not read at the moment is not called dead."""
+        alice = self.join("alice")
+        alice.receive(client_frame(1, b"x") * 13_000)
+        self.clock.pump([1] * 110)
+        self.assertEqual("paused", alice.producerState)
+        self.assertEqual(["alice"], [member.uid for member in self.registry.members])
+
+    def test_client_pings(self) -> None:
+        """A member's ping is answered, and neither passed on nor remembered."""
+        alice, bob = self.join("alice"), self.join("bob")
+        alice.receive(client_frame(9, b"hi"))
+        self.end_turn()
+        self.assertEqual([Frame(10, b"hi")], alice.frames())
+        self.assertEqual([], bob.frames())
+        carol = self.open()
+        carol.receive(header("carol"))
+        self.assertEqual(2, len(carol.frames()))
+
+
+class SameUidTests(ConnectionTestCase):
+    """Two connections with one uid."""
+
+    def test_alive(self) -> None:
+        """While the holder answers, a second one is refused with a reason, and may speak to nobody."""
+        first, bob, second = self.join("alice"), self.join("bob"), self.open()
+        second.receive(header("alice") + client_frame(1, b"from the second"))
+        self.assertEqual("paused", second.producerState)
+        self.assertEqual([Frame(9, b"")], first.frames())
+        first.receive(client_frame(10))
+        self.assertClosed(second, CloseReason.UID_TAKEN)
+        self.end_turn()
+        self.assertEqual([], bob.frames())
+        self.assertEqual("producing", second.producerState)
+
+    def test_dead(self) -> None:
+        """A holder that gives no sign of life for three seconds is replaced, and nothing said meanwhile is lost."""
+        first, bob, second = self.join("alice"), self.join("bob"), self.open()
+        second.receive(header("alice") + client_frame(1, b"hello " * 5000))
+        self.clock.advance(2.9)
+        self.assertEqual([Frame(9, b"")], first.frames())
+        self.clock.advance(0.2)
+        self.assertClosed(first, CloseReason.REPLACED)
+        self.end_turn()
+        self.assertEqual([b"hello " * 5000], bob.messages())
+        self.assertEqual("producing", second.producerState)
+
+    def test_slow_holder(self) -> None:
+        """A holder that is behind but takes what it is sent is alive."""
+        first, second = self.join("alice"), self.open()
+        first.full = True
+        first.connection.write(b"\x82\x00")
+        second.receive(header("alice"))
+        self.clock.advance(1)
+        first.drained()
+        self.clock.advance(2)
+        self.assertClosed(second, CloseReason.UID_TAKEN)
+
+    def test_not_read_holder(self) -> None:
+        """A holder we do not read at the moment is never thrown out."""
+        first, second = self.join("alice"), self.open()
+        first.receive(client_frame(1, b"x") * 5000)
+        second.receive(header("alice"))
+        self.assertClosed(second, CloseReason.UID_TAKEN)
+
+    def test_newcomer_vanishes(self) -> None:
+        """A newcomer that vanishes while it waits does not join."""
+        first, second = self.join("alice"), self.open()
+        second.receive(header("alice"))
+        second.hang_up()
+        self.clock.advance(4)
+        self.assertEqual([first.connection], list(self.registry.members))
+
+    def test_holder_leaves_meanwhile(self) -> None:
+        """When the holder leaves while it is asked, the newcomer is in at once."""
+        first, second = self.join("alice"), self.open()
+        second.receive(header("alice"))
+        first.hang_up()
+        self.assertEqual([second.connection], list(self.registry.members))
+
+
+class SlowMemberTests(ConnectionTestCase):
+    """Members that do not read."""
+
+    def test_backlog(self) -> None:
+        """A member with more than 8 MiB to read is cut off; the others get everything."""
+        alice, slow, bob = self.join("alice"), self.join("slow"), self.join("bob")
+        slow.full = True
+        for _ in range(12):
+            alice.receive(client_frame(2, bytes(1_000_000)))
+            self.end_turn()
+        self.assertEqual(12, len(bob.messages()))
+        self.assertEqual({"alice", "bob"}, {member.uid for member in self.registry.members})
+        self.clock.advance(5)
+        self.assertTrue(slow.aborted)
+
+    def test_stalled(self) -> None:
+        """A member that takes nothing for a minute is cut off, however little waits."""
+        alice, slow = self.join("alice"), self.join("slow")
+        slow.full = True
+        alice.receive(client_frame(1, b"hello"))
+        self.end_turn()
+        self.clock.advance(59)
+        self.assertIn(slow.connection, list(self.registry.members))
+        self.clock.advance(2)
+        self.assertNotIn(slow.connection, list(self.registry.members))
+
+    def test_close_frame_at_a_boundary(self) -> None:
+        """A member that is cut in the middle of a message gets the rest of it, and then the reason."""
+        alice, slow = self.join("alice"), self.join("slow")
+        slow.full = True
+        alice.receive(client_frame(2, bytes(1_000_000)))
+        self.end_turn()
+        slow.connection.close(CloseReason.TOO_SLOW)
+        slow.drained()
+        message, end = slow.frames()
+        self.assertEqual(1_000_000, len(message.payload))
+        self.assertEqual((1013, CloseReason.TOO_SLOW.text), close_of(end))
+
+    def test_vanishing_in_the_middle_of_a_join(self) -> None:
+        """A member that vanishes while its history is sent leaves nothing behind."""
+        alice = self.join("alice")
+        for _ in range(9):
+            alice.receive(client_frame(2, bytes(1_000_000)))
+        self.end_turn()
+        slow = self.open()
+        slow.full = True
+        slow.receive(header("slow"))
+        slow.hang_up()
+        self.assertEqual([alice.connection], list(self.registry.members))
+        self.assertEqual(0, len(self.factory.stalled))
+
+
+class DrainTests(ConnectionTestCase):
+    """The server ends."""
+
+    def test_drain(self) -> None:
+        """Everybody gets what was said, then 1001; when they have gone the drain is over."""
+        alice, bob, stranger = self.join("alice"), self.join("bob"), self.connect()
+        alice.receive(client_frame(1, b"hello"))
+        done = self.factory.close_all(CloseReason.SERVER_STOPPING)
+        self.assertEqual([Frame(1, b"hello"), Frame(8, b"\x03\xe9server is stopping")], bob.frames())
+        self.assertTrue(stranger.aborted)
+        self.assertNoResult(done)
+        alice.hang_up()
+        bob.hang_up()
+        self.successResultOf(done)
+
+    def test_nobody_there(self) -> None:
+        """An empty server is drained at once."""
+        self.successResultOf(self.factory.close_all(CloseReason.SERVER_STOPPING))
+
+    def test_those_who_do_not_answer(self) -> None:
+        """Who does not answer the close frame is cut off after five seconds."""
+        self.join("alice")
+        done = self.factory.close_all(CloseReason.SERVER_STOPPING)
+        self.clock.advance(5)
+        self.successResultOf(done)
+
+    def test_no_timer_left(self) -> None:
+        """Nothing is left to run once it has stopped."""
+        self.join("alice")
+        self.open()
+        self.factory.close_all(CloseReason.SERVER_STOPPING)
+        self.factory.abort_all()
+        self.factory.stop()
+        self.registry.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())

@@ -1,0 +1,302 @@
+"""The door: request heads, who gets the connection, and how long each of them may take."""
+
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.static import Data
+
+from mles_tx.channels.history import MemoryHistory
+from mles_tx.channels.registry import ChannelRegistry
+from mles_tx.transport.connection import MlesFactory, Settings
+from mles_tx.transport.door import HANDSHAKE_SECONDS, HEAD_SECONDS, IDLE_SECONDS, MAX_HEAD_BYTES, DoorFactory
+from mles_tx.web.hosts import make_site
+from tests.wire import header, split_answer, upgrade
+
+from .fakes import FakeTransport
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class _Late(Resource):
+    """A resource that answers when it is told to."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Request] = []
+
+    def render(self, request: Request) -> int:
+        self.requests.append(request)
+        return NOT_DONE_YET
+
+    def answer(self) -> None:
+        """Answer the oldest request."""
+        request = self.requests.pop(0)
+        request.write(b"late")
+        request.finish()
+
+
+class DoorTestCase(SynchronousTestCase):
+    """A door factory in front of a site and a registry."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        registry = ChannelRegistry(self.clock, MemoryHistory(self.clock, limit=200))
+        self.late = _Late()
+        sites: dict[str, Any] = {"localhost": Data(b"<!doctype html>hello", "text/html"), "late": self.late}
+        self.websocket = MlesFactory(self.clock, registry, Settings())
+        self.factory = DoorFactory(self.clock, self.websocket, make_site(sites))
+
+    def connect(self, *provides: Any) -> FakeTransport:
+        """A peer that has connected and said nothing."""
+        return FakeTransport(self.factory.buildProtocol(None), *provides)
+
+    def answers(self, peer: FakeTransport) -> list[bytes]:
+        """Status codes of the answers since the last look."""
+        return [part[:3] for part in peer.taken().split(b"HTTP/1.1 ")[1:]]
+
+
+class HeadTests(DoorTestCase):
+    """Reading a request head."""
+
+    def test_web(self) -> None:
+        """A request without an upgrade gets a page."""
+        peer = self.connect()
+        peer.receive(GET)
+        head, body = split_answer(peer.taken())
+        self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"))
+        self.assertEqual(b"<!doctype html>hello", body)
+        self.assertFalse(peer.finished)
+
+    def test_websocket(self) -> None:
+        """A request for an upgrade gets a WebSocket, and what follows it is not lost."""
+        peer = self.connect()
+        peer.receive(upgrade() + header("alice"))
+        self.assertTrue(peer.taken().startswith(b"HTTP/1.1 101 "))
+        self.assertEqual(["alice"], [member.uid for member in self.websocket.registry.members])
+        self.assertEqual(set(), self.factory.doors)
+
+    def test_byte_by_byte(self) -> None:
+        """A head that comes one byte at a time is the same head."""
+        peer = self.connect()
+        peer.receive_by_byte(GET)
+        self.assertEqual([b"200"], self.answers(peer))
+        peer.receive_by_byte(upgrade())
+        self.assertEqual([b"101"], self.answers(peer))
+
+    def test_size(self) -> None:
+        """A head of 16 KiB is read; a larger one is refused, whole or without an end."""
+        head = GET[:-2] + b"X-Padding: "
+        fits = head + b"x" * (MAX_HEAD_BYTES - len(head) - 4) + b"\r\n\r\n"
+        for request, code in (
+            (fits, b"200"),
+            (fits.replace(b"xx", b"xxx", 1), b"431"),
+            (head + b"x" * MAX_HEAD_BYTES, b"431"),
+        ):
+            peer = self.connect()
+            peer.receive(request)
+            self.assertEqual([code], self.answers(peer))
+            self.assertEqual(code != b"200", peer.finished)
+
+    def test_body(self) -> None:
+        """A request with a body is refused before the body comes."""
+        for line in (b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Content-Length: 99999999999"):
+            peer = self.connect()
+            peer.receive(b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n" + line + b"\r\n\r\n")
+            self.assertEqual([b"413"], self.answers(peer))
+            self.assertTrue(peer.finished)
+            peer.receive(b"hello" + GET)
+            self.assertEqual([], self.answers(peer))
+
+    def test_nonsense(self) -> None:
+        """What is no HTTP is answered with 400, and nothing of it is repeated."""
+        for request in (
+            b"evil\r\n\r\n",
+            b"GET / HTTP/1.1\r\nevil\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nevil: a\nb\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nevil header: x\r\n\r\n",
+        ):
+            peer = self.connect()
+            peer.receive(request)
+            answer = peer.taken()
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), request)
+            self.assertNotIn(b"evil", answer)
+            self.assertTrue(peer.finished)
+
+
+class KeptAliveTests(DoorTestCase):
+    """More than one request on a connection."""
+
+    def test_pipelined(self) -> None:
+        """Requests that come together are answered in order."""
+        peer = self.connect()
+        peer.receive(GET * 3 + GET.replace(b"localhost", b"elsewhere"))
+        self.assertEqual([b"200", b"200", b"200", b"404"], self.answers(peer))
+
+    def test_many_pipelined(self) -> None:
+        """A thousand small requests in one read are answered."""
+        peer = self.connect()
+        peer.receive(GET * 1000)
+        self.assertEqual([b"200"] * 1000, self.answers(peer))
+
+    def test_upgrade_after_a_page(self) -> None:
+        """A proxy may use a connection for a page first, and then for a WebSocket."""
+        peer = self.connect()
+        peer.receive(GET)
+        peer.taken()
+        peer.receive(upgrade() + header("alice"))
+        self.assertEqual([b"101"], self.answers(peer))
+        self.assertEqual(["alice"], [member.uid for member in self.websocket.registry.members])
+        peer.hang_up()
+        self.assertEqual([], list(self.websocket.registry.members))
+
+    def test_upgrade_behind_a_late_answer(self) -> None:
+        """An upgrade that comes while a page is being made waits for it."""
+        peer = self.connect()
+        peer.receive(GET.replace(b"localhost", b"late"))
+        peer.receive(upgrade())
+        peer.receive(header("alice"))
+        self.assertEqual([], self.answers(peer))
+        self.late.answer()
+        self.assertEqual([b"200", b"101"], self.answers(peer))
+        self.assertEqual(["alice"], [member.uid for member in self.websocket.registry.members])
+
+    def test_upgrade_in_one_read_with_a_late_request(self) -> None:
+        """The same when both come in one read."""
+        peer = self.connect()
+        peer.receive(GET.replace(b"localhost", b"late") + upgrade() + header("alice"))
+        self.late.answer()
+        self.assertEqual([b"200", b"101"], self.answers(peer))
+
+    def test_connection_close(self) -> None:
+        """A client that asks for it, or speaks HTTP/1.0, has its connection closed after the answer."""
+        for request in (
+            GET[:-2] + b"Connection: close\r\n\r\n",
+            GET.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        ):
+            peer = self.connect()
+            peer.receive(request)
+            self.assertIn(b"hello", peer.taken())
+            self.assertTrue(peer.finished)
+
+    def test_peer_vanishes(self) -> None:
+        """A peer that vanishes while its page is being made leaves nothing behind."""
+        peer = self.connect()
+        peer.receive(GET.replace(b"localhost", b"late"))
+        ended: list[Any] = []
+        self.late.requests[0].notifyFinish().addErrback(ended.append)
+        peer.hang_up()
+        self.assertEqual(1, len(ended))
+        self.assertEqual(set(), self.factory.doors)
+
+
+class DeadlineTests(DoorTestCase):
+    """How long a peer may take."""
+
+    def test_handshake(self) -> None:
+        """A TLS handshake that stalls is cut off; after a good one the head has its own time."""
+        stalled, good = self.connect(ISSLTransport), self.connect(ISSLTransport)
+        self.clock.advance(HANDSHAKE_SECONDS - 1)
+        good.protocol.handshakeCompleted()
+        self.clock.advance(2)
+        self.assertTrue(stalled.aborted)
+        self.assertFalse(good.aborted)
+        good.receive(GET)
+        self.assertEqual([b"200"], self.answers(good))
+
+    def test_head(self) -> None:
+        """A head that comes byte by byte has to be whole in time all the same."""
+        peer = self.connect()
+        for index in range(int(HEAD_SECONDS)):
+            self.assertFalse(peer.aborted)
+            peer.receive(GET[index : index + 1])
+            self.clock.advance(1)
+        self.assertTrue(peer.aborted)
+        self.assertEqual(set(), self.factory.doors)
+
+    def test_second_head(self) -> None:
+        """So has the next one on the same connection."""
+        peer = self.connect()
+        peer.receive(GET)
+        self.clock.advance(IDLE_SECONDS - 1)
+        for index in range(int(HEAD_SECONDS)):
+            self.assertFalse(peer.aborted)
+            peer.receive(GET[index : index + 1])
+            self.clock.advance(1)
+        self.assertTrue(peer.aborted)
+
+    def test_idle(self) -> None:
+        """A connection on which no next request comes is closed, and cut off when the peer keeps it."""
+        peer = self.connect()
+        peer.receive(GET)
+        self.clock.advance(IDLE_SECONDS + 1)
+        self.assertTrue(peer.finished)
+        self.assertFalse(peer.aborted)
+        self.clock.advance(10)
+        self.assertTrue(peer.aborted)
+
+    def test_answer_that_is_not_taken(self) -> None:
+        """A peer that takes nothing of an answer for a minute is cut off; one that does may take long."""
+        for takes in (True, False):
+            peer = self.connect()
+            peer.receive(GET.replace(b"localhost", b"late"))
+            peer.full = True
+            self.late.requests.pop().write(b"x" * 100_000)
+            self.clock.advance(50)
+            if takes:
+                peer.drained()
+            self.clock.advance(11)
+            self.assertEqual(not takes, peer.aborted)
+
+    def test_websocket_has_its_own(self) -> None:
+        """Once it is a WebSocket, none of the door's deadlines runs."""
+        peer = self.connect()
+        peer.receive(upgrade())
+        self.clock.advance(HEAD_SECONDS + 1)
+        self.assertFalse(peer.aborted)
+
+
+class EndTests(DoorTestCase):
+    """The server ends."""
+
+    def test_finish(self) -> None:
+        """What waits for a request is closed, what is being answered is answered first."""
+        idle, busy = self.connect(), self.connect()
+        busy.receive(GET.replace(b"localhost", b"late"))
+        self.factory.finish_all()
+        self.assertTrue(idle.finished)
+        self.assertFalse(busy.finished)
+        self.late.answer()
+        self.assertEqual([b"200"], self.answers(busy))
+        self.assertTrue(busy.finished)
+
+    def test_empty(self) -> None:
+        """The end is told when the last connection is gone."""
+        self.successResultOf(self.factory.when_empty())
+        peer = self.connect()
+        done = self.factory.when_empty()
+        self.assertNoResult(done)
+        peer.hang_up()
+        self.successResultOf(done)
+
+    def test_abort(self) -> None:
+        """All connections can be ended at once, and no timer is left."""
+        peers = [self.connect(), self.connect(ISSLTransport), self.connect()]
+        peers[2].receive(GET)
+        self.factory.abort_all()
+        self.assertEqual([True] * 3, [peer.aborted for peer in peers])
+        self.factory.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_lost_before_anything(self) -> None:
+        """A peer that hangs up without a word is forgotten."""
+        peer = self.connect()
+        peer.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(set(), self.factory.doors)
