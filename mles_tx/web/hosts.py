@@ -1,0 +1,65 @@
+"""Sites by host name: one server, several domains."""
+
+import re
+from collections.abc import Mapping
+
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request, Site
+
+from .pages import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND
+
+__all__ = ["Hosts", "host_name", "make_site"]
+
+#: A Host header: a name or address, and perhaps a port (RFC 9110 section 7.2).
+_HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{0,5})?", re.IGNORECASE)
+
+
+class Hosts(Resource):
+    """Hands each request to the site its Host header names.
+
+    Args:
+        sites: the sites by host name, in lower case, IPv6 addresses without brackets.
+    """
+
+    isLeaf = True
+
+    def __init__(self, sites: Mapping[str, IResource]) -> None:
+        super().__init__()
+        self._sites = sites
+
+    def render(self, request: Request) -> bytes | int:
+        hosts = request.requestHeaders.getRawHeaders(b"host", [])
+        name = host_name(hosts[0]) if len(hosts) == 1 else None
+        request.responseHeaders.removeHeader(b"server")
+        if name is None or not request.uri.startswith(b"/"):
+            answer: IResource = BAD_REQUEST
+        elif name not in self._sites:
+            answer = NOT_FOUND
+        elif request.method not in (b"GET", b"HEAD"):
+            answer = METHOD_NOT_ALLOWED
+        else:
+            answer = self._sites[name]
+        rendered: bytes | int = answer.render(request)
+        return rendered
+
+
+class _Request(Request):
+    """twisted.web answers a request for ``*`` by itself, whatever its Host; here it is a path like any other."""
+
+    def process(self) -> None:
+        if self.uri == b"*":
+            self.uri = self.path = b"/*"
+        super().process()
+
+
+def host_name(host: bytes) -> str | None:
+    """The name in a Host header: lower case, no port, no trailing dot, no brackets; None when it is none."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return None
+    return match[1].decode("ascii").lower().strip("[]").rstrip(".") or None
+
+
+def make_site(sites: Mapping[str, IResource]) -> Site:
+    """The web side as the door needs it. It is never started as a factory: it keeps no access log and no timer."""
+    return Site(Hosts(sites), requestFactory=_Request, parsePOSTFormSubmission=False)

@@ -1,0 +1,38 @@
+"""Short answers in plain text. None of them repeats anything of the request."""
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+__all__ = ["BAD_REQUEST", "METHOD_NOT_ALLOWED", "NOT_FOUND", "Answer"]
+
+
+class Answer(Resource):
+    """A status and a line of text.
+
+    Args:
+        code: the HTTP status.
+        text: ASCII.
+        headers: more headers, by name.
+    """
+
+    isLeaf = True
+
+    def __init__(self, code: int, text: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__()
+        self._code = code
+        self._body = text.encode("ascii") + b"\n"
+        self._headers = headers or {}
+
+    def render(self, request: Request) -> bytes:
+        request.setResponseCode(self._code)
+        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        for name, value in self._headers.items():
+            request.setHeader(name.encode("ascii"), value.encode("ascii"))
+        request.setHeader(b"content-length", b"%d" % len(self._body))
+        # twisted.web would drop a body that answers HEAD, and log the request.
+        return b"" if request.method == b"HEAD" else self._body
+
+
+BAD_REQUEST = Answer(400, "This is no request a web server can answer.")
+NOT_FOUND = Answer(404, "There is nothing at this address.")
+METHOD_NOT_ALLOWED = Answer(405, "Only GET and HEAD are answered here.", {"allow": "GET, HEAD"})
