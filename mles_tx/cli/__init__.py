@@ -1,0 +1,1 @@
+"""The `mles-tx` command, one module a subcommand."""

@@ -1,0 +1,1 @@
+"""The server as a whole: options, configuration, the service tree, and how it runs under twistd."""

@@ -1,0 +1,164 @@
+"""What a server is to be: values that were looked at as a whole.
+
+The options only parse; here it is decided whether the values fit together. It must not know how they are
+used.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from platformdirs import user_state_path
+
+from mles_tx.transport.certificates.names import is_ip_address, is_local_name
+from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
+
+__all__ = ["LOOPBACK", "ConfigError", "ServerConfig", "state_directory"]
+
+#: Where the local mode and `--no-tls` listen.
+LOOPBACK = ("127.0.0.1", "::1")
+
+_EVERYWHERE = ("0.0.0.0", "::")
+
+_LOCAL_HOSTS = ("localhost", *LOOPBACK)
+
+#: What each number may be. The ping interval is in seconds here, and in milliseconds on the command line.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "port": (0, 65535),
+    "limit": (1, 999999),
+    "ping_interval": (1, 1000000),
+    "max_missed_pongs": (1, 9),
+    "rate_limit": (0, 9999),
+}
+
+_TLS_PORT = 443
+_PLAIN_PORT = 8080
+
+#: RFC 1123 section 2.1, with the underscore that private networks use.
+_DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
+
+
+def state_directory() -> Path:
+    """Where a program's state goes on this platform, for the user it runs as."""
+    return user_state_path("mles_tx")
+
+
+class ConfigError(Exception):
+    """Values that cannot be served with; the text names the option and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """One server's configuration.
+
+    Attributes:
+        domains: host names or addresses to serve, lower case; none: the local mode, for this machine alone.
+        port: where to listen; None: 443 with TLS, else 8080; 0: one that is free.
+        interfaces: numeric addresses to listen on; none: all with TLS, else loopback.
+        tls: False behind a proxy that speaks TLS. The local mode never does.
+        certificates: files, certificate with chain and private key; the first is the default.
+        cache: directory for certificates we make; it is made when it is needed.
+        wwwroot: directory with one directory a domain; None: the bundled page.
+        key: the server's key, not empty; None: none is needed to join.
+        limit: messages in a channel's history, 1 to 999999.
+        ping_interval: seconds between two pings, 1 or more.
+        max_missed_pongs: pings that may stay unanswered, 1 to 9.
+        rate_limit: messages a second of one connection, 1 to 9999; 0: no limit.
+
+    Raises:
+        ConfigError: the values do not fit together.
+    """
+
+    domains: tuple[str, ...] = ()
+    port: int | None = None
+    interfaces: tuple[str, ...] = ()
+    tls: bool = True
+    certificates: tuple[tuple[Path, Path], ...] = ()
+    cache: Path = field(default_factory=state_directory)
+    wwwroot: Path | None = None
+    key: bytes | None = field(default=None, repr=False)
+    limit: int = 200
+    ping_interval: float = 24.0
+    max_missed_pongs: int = 3
+    rate_limit: int = 100
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: give a value from {low:g} to {high:g}")
+        for domain in self.domains:
+            if ("%" in domain or not is_ip_address(domain)) and _DOMAIN.fullmatch(domain) is None:
+                raise ConfigError(
+                    f"--domains {domain!r}: not a host name; give names like example.org,"
+                    " international ones in their xn-- form"
+                )
+            if is_ip_address(domain) and str(ip_address(domain)) != domain:
+                raise ConfigError(f"--domains {domain}: write it as {ip_address(domain)}, as browsers do")
+        for interface in self.interfaces:
+            if not is_ip_address(interface):
+                raise ConfigError(
+                    f"--interface {interface!r}: not an IP address; give one of this machine's, or 0.0.0.0 for all"
+                )
+        if self.key == b"":
+            raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
+        if self.wwwroot is not None and not self.wwwroot.is_dir():
+            raise ConfigError(f"--wwwroot {self.wwwroot}: not a directory; make it, or leave the option away")
+        if self.is_local:
+            self._check_local()
+        else:
+            self._check_public()
+
+    def _check_local(self) -> None:
+        for given, option in ((self.interfaces, "--interface"), (self.certificates, "--certificate")):
+            if given:
+                raise ConfigError(f"{option}: needs --domains; without it only this machine is served")
+
+    def _check_public(self) -> None:
+        if not self.tls:
+            if self.certificates:
+                raise ConfigError("--certificate: of no use with --no-tls; leave one of them away")
+            return
+        if not self.certificates:
+            for domain in self.domains:
+                if not is_local_name(domain):
+                    raise ConfigError(
+                        f"--domains {domain}: not a local name, so it needs a certificate:"
+                        " give --certificate and --private-key"
+                    )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine is served, in plain HTTP and WebSocket."""
+        return not self.domains
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether connections are encrypted here."""
+        return self.tls and not self.is_local
+
+    @property
+    def listen_port(self) -> int:
+        """The port to bind; 0 for a free one."""
+        if self.port is not None:
+            return self.port
+        return _TLS_PORT if self.speaks_tls else _PLAIN_PORT
+
+    @property
+    def listen_interfaces(self) -> tuple[str, ...]:
+        """The addresses to bind. Those with a colon only count where the machine has IPv6, unless asked for."""
+        return self.interfaces or (_EVERYWHERE if self.speaks_tls else LOOPBACK)
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """The directory below the root of sites, by each host name that is served."""
+        if self.is_local:
+            return dict.fromkeys(_LOCAL_HOSTS, "localhost")
+        return {domain: domain for domain in self.domains}
+
+    @property
+    def origin_allowed(self) -> OriginPolicy:
+        """Which web pages may connect."""
+        return pages_of_this_machine if self.is_local else any_origin

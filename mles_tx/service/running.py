@@ -1,0 +1,70 @@
+"""Running a server as a program: what an embedded one must not do to its process.
+
+It says in one line why it cannot start, takes its time from a clock that nobody sets, announces itself, and
+ends at once when it is told twice to end.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mles_tx.transport.certificates.pairs import CertificateError
+from mles_tx.transport.port import BindError
+
+from .banner import banner
+from .config import ServerConfig
+from .server import MlesService
+
+__all__ = ["Program", "follow_monotonic_time"]
+
+
+def follow_monotonic_time(reactor: Any) -> None:
+    """Let a reactor's timers follow the time since the machine started, before the first one is set.
+
+    Twisted's follow the wall clock: when that is set back they stand still, when it is set forward all of
+    them are due at once.
+    """
+    reactor.seconds = time.monotonic
+
+
+class Program(MlesService):
+    """A server that has its process to itself.
+
+    Args:
+        config: what it is to be.
+        reactor: where it is to run.
+        announce: called with each line of the banner.
+    """
+
+    def __init__(self, config: ServerConfig, reactor: Any, announce: Callable[[str], object]) -> None:
+        super().__init__(config, reactor)
+        self._reactor = reactor
+        self._announce = announce
+
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()
+        except (BindError, CertificateError) as error:
+            raise SystemExit(f"mles: {error}") from None
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except (BindError, CertificateError) as error:
+            raise SystemExit(f"mles: {error}") from None
+        for line in banner(self.config, self.listener.addresses[0][1]):
+            self._announce(line)
+
+    def stopService(self) -> "Deferred[None]":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._told_again)
+        return super().stopService()
+
+    def _told_again(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self.listener.abort)

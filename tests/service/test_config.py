@@ -1,0 +1,183 @@
+"""What a server is to be: values looked at as a whole."""
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+from twisted.trial.unittest import SynchronousTestCase
+
+from mles_tx.service.config import LOOPBACK, ConfigError, ServerConfig, state_directory
+from mles_tx.transport.origins import any_origin, pages_of_this_machine
+
+PAIR = (Path("chain.pem"), Path("key.pem"))
+
+EVERYWHERE = ("0.0.0.0", "::")
+
+LOCAL_HOSTS = {"localhost": "localhost", "127.0.0.1": "localhost", "::1": "localhost"}
+
+#: Fields, and what follows: local, TLS, port, interfaces, hosts.
+MEANT: tuple[tuple[dict[str, Any], tuple[bool, bool, int, tuple[str, ...], dict[str, str]]], ...] = (
+    ({}, (True, False, 8080, LOOPBACK, LOCAL_HOSTS)),
+    ({"port": 0}, (True, False, 0, LOOPBACK, LOCAL_HOSTS)),
+    ({"port": 443}, (True, False, 443, LOOPBACK, LOCAL_HOSTS)),
+    ({"tls": False}, (True, False, 8080, LOOPBACK, LOCAL_HOSTS)),
+    ({"domains": ("localhost",)}, (False, True, 443, EVERYWHERE, {"localhost": "localhost"})),
+    (
+        {"domains": ("a.test", "b.test"), "port": 8443, "interfaces": ("10.0.0.1",)},
+        (False, True, 8443, ("10.0.0.1",), {"a.test": "a.test", "b.test": "b.test"}),
+    ),
+    (
+        {"domains": ("example.org",), "certificates": (PAIR,)},
+        (False, True, 443, EVERYWHERE, {"example.org": "example.org"}),
+    ),
+    (
+        {"domains": ("example.org",), "tls": False},
+        (False, False, 8080, LOOPBACK, {"example.org": "example.org"}),
+    ),
+    (
+        {"domains": ("example.org",), "tls": False, "port": 80, "interfaces": ("0.0.0.0",)},
+        (False, False, 80, ("0.0.0.0",), {"example.org": "example.org"}),
+    ),
+)
+
+NO_HOST = "not a host name; give names like example.org, international ones in their xn-- form"
+NO_ADDRESS = "not an IP address; give one of this machine's, or 0.0.0.0 for all"
+NO_CERTIFICATE = "not a local name, so it needs a certificate: give --certificate and --private-key"
+
+#: Fields that do not fit together, and the error.
+REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"domains": ("",)}, f"--domains '': {NO_HOST}"),
+    ({"domains": ("LOCALHOST",)}, f"--domains 'LOCALHOST': {NO_HOST}"),
+    ({"domains": ("localhost", "a b")}, f"--domains 'a b': {NO_HOST}"),
+    ({"domains": ("a.test.",)}, f"--domains 'a.test.': {NO_HOST}"),
+    ({"domains": ("a.test\n",)}, f"--domains 'a.test\\n': {NO_HOST}"),
+    ({"domains": ("..",)}, f"--domains '..': {NO_HOST}"),
+    ({"domains": ("a/../b",)}, f"--domains 'a/../b': {NO_HOST}"),
+    ({"domains": ("a." * 126 + "test",)}, f"--domains '{'a.' * 126}test': {NO_HOST}"),
+    ({"domains": ("localhost",), "interfaces": ("eth0",)}, f"--interface 'eth0': {NO_ADDRESS}"),
+    ({"domains": ("localhost",), "interfaces": ("",)}, f"--interface '': {NO_ADDRESS}"),
+    ({"key": b""}, "MLES_KEY: empty; set a key, or unset it to let everybody join"),
+    (
+        {"wwwroot": Path("/dev/null")},
+        "--wwwroot /dev/null: not a directory; make it, or leave the option away",
+    ),
+    (
+        {"interfaces": ("127.0.0.1",)},
+        "--interface: needs --domains; without it only this machine is served",
+    ),
+    ({"certificates": (PAIR,)}, "--certificate: needs --domains; without it only this machine is served"),
+    (
+        {"domains": ("localhost",), "tls": False, "certificates": (PAIR,)},
+        "--certificate: of no use with --no-tls; leave one of them away",
+    ),
+    ({"domains": ("example.org",)}, f"--domains example.org: {NO_CERTIFICATE}"),
+    ({"domains": ("a.test", "example.org")}, f"--domains example.org: {NO_CERTIFICATE}"),
+)
+
+
+class ServerConfigTests(SynchronousTestCase):
+    """One server's configuration."""
+
+    def test_defaults(self) -> None:
+        """A server that nobody has told anything serves its own machine, with the numbers Mles servers have."""
+        self.assertEqual(
+            ServerConfig(),
+            ServerConfig(
+                domains=(),
+                port=None,
+                interfaces=(),
+                tls=True,
+                certificates=(),
+                cache=user_state_path("mles_tx"),
+                wwwroot=None,
+                key=None,
+                limit=200,
+                ping_interval=24.0,
+                max_missed_pongs=3,
+                rate_limit=100,
+            ),
+        )
+
+    def test_state_directory(self) -> None:
+        """State goes where the platform puts that of a program of this name."""
+        self.assertEqual(state_directory(), user_state_path("mles_tx"))
+
+    def test_ranges(self) -> None:
+        """Numbers outside their range are refused here as well: not everybody comes from the command line."""
+        for field, low, high, wrong in (
+            ("port", 0, 65535, (-1, 65536)),
+            ("limit", 1, 999999, (0, -1, 1000000)),
+            ("ping_interval", 1.0, 999999.999, (0.0, 0.5, -1.0)),
+            ("max_missed_pongs", 1, 9, (0, 10)),
+            ("rate_limit", 0, 9999, (-1, 10000)),
+        ):
+            for value in (low, high):
+                good: dict[str, Any] = {field: value}
+                self.assertEqual(getattr(ServerConfig(**good), field), value)
+            for value in wrong:
+                bad: dict[str, Any] = {field: value}
+                error = self.assertRaises(ConfigError, ServerConfig, **bad)
+                self.assertIn("--" + field.replace("_", "-"), str(error))
+
+    def test_meant(self) -> None:
+        """What is not said follows from what is: whom to serve, over what, where."""
+        found = []
+        for fields, _ in MEANT:
+            config = ServerConfig(**fields)
+            meant = (
+                config.is_local,
+                config.speaks_tls,
+                config.listen_port,
+                config.listen_interfaces,
+                config.hosts,
+            )
+            found.append((fields, meant))
+        self.assertEqual(found, list(MEANT))
+
+    def test_refused(self) -> None:
+        """Values that do not fit together are refused, with the option and what to do."""
+        for fields, message in REFUSED:
+            error = self.assertRaises(ConfigError, ServerConfig, **fields)
+            self.assertEqual(str(error), message)
+
+    def test_local_names_need_no_certificate(self) -> None:
+        """Names and addresses for private use are served with a certificate we make."""
+        names = ("localhost", "a.localhost", "b.test", "c.internal", "10.0.0.1", "::1")
+        self.assertEqual(ServerConfig(domains=names).domains, names)
+
+    def test_longest_name(self) -> None:
+        """A name may have 253 characters, and each of its labels 63."""
+        name = ".".join(["a" * 63] * 3 + ["b" * 56, "test"])
+        self.assertEqual(len(name), 253)
+        self.assertEqual(ServerConfig(domains=(name,)).domains, (name,))
+        self.assertRaises(ConfigError, ServerConfig, domains=("c" + name,))
+
+    def test_origins(self) -> None:
+        """On a laptop pages from elsewhere may not connect; a server with a domain is for everybody's pages."""
+        self.assertIs(ServerConfig().origin_allowed, pages_of_this_machine)
+        self.assertIs(ServerConfig(domains=("localhost",)).origin_allowed, any_origin)
+        self.assertIs(ServerConfig(domains=("example.org",), tls=False).origin_allowed, any_origin)
+
+    def test_wwwroot(self) -> None:
+        """The directory of sites has to be there, and may be a link."""
+        directory = Path(self.mktemp())
+        self.assertRaises(ConfigError, ServerConfig, wwwroot=directory)
+        directory.mkdir()
+        self.assertEqual(ServerConfig(wwwroot=directory).wwwroot, directory)
+        link = directory / "link"
+        link.symlink_to(".")
+        self.assertEqual(ServerConfig(wwwroot=link).wwwroot, link)
+
+    def test_stays_as_it_is(self) -> None:
+        """A configuration that was looked at cannot be changed."""
+        config: Any = ServerConfig()
+        with self.assertRaises(FrozenInstanceError):
+            config.port = 1
+        self.assertIsNone(config.port)
+
+    def test_key_is_not_shown(self) -> None:
+        """The key does not stand where the configuration is shown, but makes a difference."""
+        config = ServerConfig(key=b"s3cret")
+        self.assertNotIn("s3cret", f"{config!r} {config}")
+        self.assertNotEqual(config, ServerConfig())

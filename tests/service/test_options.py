@@ -1,0 +1,403 @@
+"""The command line and the environment."""
+
+import os
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_path
+from twisted.trial.unittest import SynchronousTestCase
+
+import mles_tx
+from mles_tx.service.config import ServerConfig
+from mles_tx.service.options import Options
+
+STATE = Path("/var/lib/mles")
+
+ENVIRON = {b"STATE_DIRECTORY": b"/var/lib/mles"}
+
+#: What a server is that nobody has told anything.
+DEFAULT = ServerConfig(
+    domains=(),
+    port=None,
+    interfaces=(),
+    tls=True,
+    certificates=(),
+    cache=STATE,
+    wwwroot=None,
+    key=None,
+    limit=200,
+    ping_interval=24.0,
+    max_missed_pongs=3,
+    rate_limit=100,
+)
+
+#: A domain that anybody may have, with what it needs.
+PUBLIC = "--domains example.org --certificate chain.pem --private-key key.pem"
+PUBLIC_FIELDS = {"domains": ("example.org",), "certificates": ((Path("chain.pem"), Path("key.pem")),)}
+
+#: Arguments, and what is then other than by default. `{root}` is a directory, `{key}` a file with a key.
+GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("", {}),
+    ("--port 8443", {"port": 8443}),
+    ("--port=8443", {"port": 8443}),
+    ("-p 8443", {"port": 8443}),
+    ("-p8443", {"port": 8443}),
+    ("--port 0", {"port": 0}),
+    ("--port 1", {"port": 1}),
+    ("--port 65535", {"port": 65535}),
+    ("--port 0080", {"port": 80}),
+    ("--port 1 --port 2", {"port": 2}),
+    ("--limit 1", {"limit": 1}),
+    ("--limit 999999", {"limit": 999999}),
+    ("-l 7", {"limit": 7}),
+    ("--ping-interval 1000", {"ping_interval": 1.0}),
+    ("--ping-interval 1500", {"ping_interval": 1.5}),
+    ("--ping-interval 999999999", {"ping_interval": 999999.999}),
+    ("--max-missed-pongs 1", {"max_missed_pongs": 1}),
+    ("--max-missed-pongs 9", {"max_missed_pongs": 9}),
+    ("--rate-limit 0", {"rate_limit": 0}),
+    ("--rate-limit 1", {"rate_limit": 1}),
+    ("--rate-limit 9999", {"rate_limit": 9999}),
+    ("--cache /srv/cache", {"cache": Path("/srv/cache")}),
+    ("--cache .", {"cache": Path()}),
+    ("-c cache", {"cache": Path("cache")}),
+    ("--wwwroot {root}", {"wwwroot": ...}),
+    ("-w {root}", {"wwwroot": ...}),
+    ("--key-file {key}", {"key": b"s3cret"}),
+    ("--no-tls", {"tls": False}),
+    (PUBLIC, PUBLIC_FIELDS),
+    ("-d example.org --certificate chain.pem --private-key key.pem", PUBLIC_FIELDS),
+    ("--private-key key.pem --certificate chain.pem -d example.org", PUBLIC_FIELDS),
+    (
+        PUBLIC + " --certificate other.pem --private-key other-key.pem",
+        {
+            **PUBLIC_FIELDS,
+            "certificates": ((Path("chain.pem"), Path("key.pem")), (Path("other.pem"), Path("other-key.pem"))),
+        },
+    ),
+    ("--domains localhost", {"domains": ("localhost",)}),
+    ("--domains localhost,chat.internal,10.0.0.1,::1", {"domains": ("localhost", "chat.internal", "10.0.0.1", "::1")}),
+    ("--domains a.test --domains b.test -d c.test", {"domains": ("a.test", "b.test", "c.test")}),
+    ("--domains a.test,b.test --domains c.test", {"domains": ("a.test", "b.test", "c.test")}),
+    ("--domains A.Test,LOCALHOST", {"domains": ("a.test", "localhost")}),
+    ("--domains a.test.,b.test.", {"domains": ("a.test", "b.test")}),
+    ("--domains a.test,b.test --domains A.test.", {"domains": ("a.test", "b.test")}),
+    ("--domains xn--bcher-kva.test,_chat.a-b.test", {"domains": ("xn--bcher-kva.test", "_chat.a-b.test")}),
+    ("--no-tls --domains example.org", {"domains": ("example.org",), "tls": False}),
+    ("--domains localhost --interface 127.0.0.1", {"domains": ("localhost",), "interfaces": ("127.0.0.1",)}),
+    (
+        "--domains localhost --interface 0.0.0.0 --interface [::]",
+        {"domains": ("localhost",), "interfaces": ("0.0.0.0", "::")},
+    ),
+    ("--domains localhost --interface ::1", {"domains": ("localhost",), "interfaces": ("::1",)}),
+    ("--max-m 5", {"max_missed_pongs": 5}),
+)
+
+_WHOLE = "give a whole number from "
+_HOST = ": not a host name; give names like example.org, international ones in their xn-- form"
+_LISTS = "; --help lists the options"
+_INTERFACE = ": not an IP address; give one of this machine's, or 0.0.0.0 for all"
+_PAIR = "--certificate: each one needs its --private-key, given in the same order"
+
+#: Arguments, and the line that then stands on standard error, behind `mles: `.
+BAD: tuple[tuple[str, str], ...] = (
+    ("--port 65536", f"--port '65536': {_WHOLE}0 to 65535"),
+    ("--port -1", f"--port '-1': {_WHOLE}0 to 65535"),
+    ("--port http", f"--port 'http': {_WHOLE}0 to 65535"),
+    ("--port 80.0", f"--port '80.0': {_WHOLE}0 to 65535"),
+    ("--port +80", f"--port '+80': {_WHOLE}0 to 65535"),
+    ("--port 0x50", f"--port '0x50': {_WHOLE}0 to 65535"),
+    ("--port 8_0", f"--port '8_0': {_WHOLE}0 to 65535"),
+    ("--port \u0668\u0660", f"--port '\u0668\u0660': {_WHOLE}0 to 65535"),
+    ("--port=", f"--port '': {_WHOLE}0 to 65535"),
+    ("--port 99999999999999999999999999", f"--port '99999999999999999999999999': {_WHOLE}0 to 65535"),
+    ("-p x", f"--port 'x': {_WHOLE}0 to 65535"),
+    ("--limit 0", f"--limit '0': {_WHOLE}1 to 999999"),
+    ("--limit 1000000", f"--limit '1000000': {_WHOLE}1 to 999999"),
+    ("-l many", f"--limit 'many': {_WHOLE}1 to 999999"),
+    ("--ping-interval 999", f"--ping-interval '999': {_WHOLE}1000 to 999999999"),
+    ("--ping-interval 1000000000", f"--ping-interval '1000000000': {_WHOLE}1000 to 999999999"),
+    ("--ping-interval 24s", f"--ping-interval '24s': {_WHOLE}1000 to 999999999"),
+    ("--max-missed-pongs 0", f"--max-missed-pongs '0': {_WHOLE}1 to 9"),
+    ("--max-missed-pongs 10", f"--max-missed-pongs '10': {_WHOLE}1 to 9"),
+    ("--rate-limit 10000", f"--rate-limit '10000': {_WHOLE}1 to 9999, or 0 to switch it off"),
+    ("--rate-limit -5", f"--rate-limit '-5': {_WHOLE}1 to 9999, or 0 to switch it off"),
+    ("--rate-limit off", f"--rate-limit 'off': {_WHOLE}1 to 9999, or 0 to switch it off"),
+    ("--wwwroot {root}/no", "--wwwroot {root}/no: not a directory; make it, or leave the option away"),
+    ("--wwwroot {key}", "--wwwroot {key}: not a directory; make it, or leave the option away"),
+    ("--key-file {root}/no", "--key-file {root}/no: No such file or directory; give a file that can be read"),
+    ("--key-file {root}", "--key-file {root}: Is a directory; give a file that can be read"),
+    ("--domains=", f"--domains ''{_HOST}"),
+    ("--domains a.test,", f"--domains ''{_HOST}"),
+    ("--domains a..test", f"--domains 'a..test'{_HOST}"),
+    ("--domains -a.test", f"--domains '-a.test'{_HOST}"),
+    ("--domains *.test", f"--domains '*.test'{_HOST}"),
+    ("--domains a.test:443", f"--domains 'a.test:443'{_HOST}"),
+    ("--domains https://a.test", f"--domains 'https://a.test'{_HOST}"),
+    ("--domains ../a.test", f"--domains '../a.test'{_HOST}"),
+    ("--domains b\u00fccher.test", f"--domains 'b\u00fccher.test'{_HOST}"),
+    ("--domains " + "a" * 64 + ".test", f"--domains '{'a' * 64}.test'{_HOST}"),
+    ("--domains a\n.test", f"--domains 'a\\n.test'{_HOST}"),
+    (
+        "--domains example.org",
+        "--domains example.org: not a local name, so it needs a certificate: give --certificate and --private-key",
+    ),
+    (
+        "--domains localhost,example.org",
+        "--domains example.org: not a local name, so it needs a certificate: give --certificate and --private-key",
+    ),
+    ("--domains localhost --interface eth0", f"--interface 'eth0'{_INTERFACE}"),
+    ("--domains localhost --interface localhost", f"--interface 'localhost'{_INTERFACE}"),
+    ("--domains localhost --interface 127.0.0.1:80", f"--interface '127.0.0.1:80'{_INTERFACE}"),
+    ("--interface 127.0.0.1", "--interface: needs --domains; without it only this machine is served"),
+    (
+        "--certificate a.pem --private-key b.pem",
+        "--certificate: needs --domains; without it only this machine is served",
+    ),
+    ("--domains example.org --certificate chain.pem", _PAIR),
+    ("--domains example.org --private-key key.pem", _PAIR),
+    (PUBLIC + " --certificate other.pem", _PAIR),
+    ("--no-tls " + PUBLIC, "--certificate: of no use with --no-tls; leave one of them away"),
+    ("--no-tls=yes", f"option --no-tls must not have an argument{_LISTS}"),
+    ("--port", f"option --port requires argument{_LISTS}"),
+    ("-p", f"option -p requires argument{_LISTS}"),
+    ("--cache", f"option --cache requires argument{_LISTS}"),
+    ("--nonsense", f"option --nonsense not recognized{_LISTS}"),
+    ("-x", f"option -x not recognized{_LISTS}"),
+    ("--p 80", f"option --p not a unique prefix{_LISTS}"),
+    ("serve", f"Wrong number of arguments.{_LISTS}"),
+    ("--port 80 extra", f"Wrong number of arguments.{_LISTS}"),
+    ("80 --port", f"Wrong number of arguments.{_LISTS}"),
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended that did not begin to serve."""
+
+    code: object
+    out: str
+    err: str
+
+
+class OptionsTestCase(SynchronousTestCase):
+    """A directory, a key file, and command lines."""
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp()).absolute()
+        self.root.mkdir()
+        self.key_file = self.root / "key"
+        self.key_file.write_bytes(b"s3cret\n")
+
+    def fill(self, text: str) -> str:
+        """A text of the tables with the names of directory and file."""
+        return text.replace("{root}", str(self.root)).replace("{key}", str(self.key_file))
+
+    def parse(self, line: str, environ: Mapping[bytes, bytes] = ENVIRON) -> Options:
+        """A command line, parsed."""
+        options = Options(environ)
+        options.parseOptions([self.fill(word) for word in line.split(" ") if word])
+        return options
+
+    def config(self, line: str, environ: Mapping[bytes, bytes] = ENVIRON) -> ServerConfig:
+        """What a server is to be."""
+        return self.parse(line, environ).config()
+
+    def end(self, line: str, environ: Mapping[bytes, bytes] = ENVIRON) -> Ended:
+        """A command line that ends the program."""
+        out, err = StringIO(), StringIO()
+        code: object = "it goes on"
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                self.parse(line, environ)
+            except SystemExit as error:
+                code = error.code
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def assert_refused(self, line: str, message: str, environ: Mapping[bytes, bytes] = ENVIRON) -> None:
+        """The program ends with code 1, and this line alone on standard error."""
+        self.assertEqual(self.end(line, environ), Ended(1, "", self.fill(f"mles: {message}\n")))
+
+
+class ArgumentTests(OptionsTestCase):
+    """Arguments of the command line."""
+
+    def test_defaults(self) -> None:
+        """Without arguments each option has its default, and there are no other options."""
+        self.assertEqual(
+            dict(self.parse("")),
+            {
+                "cache": None,
+                "certificate": [],
+                "domains": [],
+                "interface": [],
+                "key-file": None,
+                "limit": 200,
+                "max-missed-pongs": 3,
+                "no-tls": 0,
+                "ping-interval": 24000,
+                "port": None,
+                "private-key": [],
+                "rate-limit": 100,
+                "wwwroot": None,
+            },
+        )
+
+    def test_good(self) -> None:
+        """Each option does what it says, and changes nothing else."""
+        found, expected = [], []
+        for line, fields in GOOD:
+            changes: dict[str, Any] = dict(fields)
+            if "wwwroot" in changes:
+                changes["wwwroot"] = self.root
+            found.append((line, self.config(line)))
+            expected.append((line, replace(DEFAULT, **changes)))
+        self.assertEqual(found, expected)
+
+    def test_bad(self) -> None:
+        """What cannot be served with is told in one line, with the option and what to do instead."""
+        found = [(line, self.end(line)) for line, _ in BAD]
+        self.assertEqual(found, [(line, Ended(1, "", self.fill(f"mles: {message}\n"))) for line, message in BAD])
+
+    def test_every_option_is_tested(self) -> None:
+        """The tables have a good and a bad value for each option, in its long and short form."""
+        options = Options(ENVIRON)
+        names = {name.rstrip("=") for name in options.longOpt} - {"help", "version"}
+        for table in (GOOD, BAD):
+            lines = " ".join(line for line, _ in table)
+            self.assertEqual([name for name in sorted(names) if f"--{name}" not in lines], [])
+        short = set(options.shortOpt.replace(":", "")) - {"h"}
+        lines = " ".join(line for line, _ in GOOD)
+        self.assertEqual([name for name in sorted(short) if f"-{name} " not in lines], [])
+
+    def test_domain_twice(self) -> None:
+        """A domain that is given twice counts once, however it is given."""
+        self.assertEqual(self.config("--domains a.test,b.test,A.test. --domains b.test").domains, ("a.test", "b.test"))
+
+    def test_address_as_domain(self) -> None:
+        """An address counts in the form in which browsers and certificates write it, and without a zone."""
+        self.assertEqual(self.config("--domains 0:0:0:0:0:0:0:1,::1,2001:DB8:0::1").domains, ("::1", "2001:db8::1"))
+        self.assert_refused("--domains fe80::1%eth0", f"--domains 'fe80::1%eth0'{_HOST}")
+
+    def test_values_that_are_not_text(self) -> None:
+        """Bytes that are no text are shown in some form, and are no reason for a traceback."""
+        options = Options(ENVIRON)
+        err = StringIO()
+        with redirect_stderr(err):
+            self.assertRaises(SystemExit, options.parseOptions, ["--domains", os.fsdecode(b"\xff.test")])
+        self.assertEqual(err.getvalue(), f"mles: --domains '\\udcff.test'{_HOST}\n")
+
+    def test_runs_share_nothing(self) -> None:
+        """What one command line says is not there for the next."""
+        self.config("--domains localhost --interface 127.0.0.1 --port 1")
+        self.assertEqual(self.config(""), DEFAULT)
+
+
+class HelpTests(OptionsTestCase):
+    """Questions about the program itself."""
+
+    def test_help(self) -> None:
+        """--help and -h show every option with what it is for, its default and the environment, and end well."""
+        ended = self.end("--help")
+        self.assertEqual((ended.code, ended.err), (0, ""))
+        self.assertEqual(self.end("-h"), ended)
+        for name in Options(ENVIRON).longOpt:
+            self.assertIn(f"--{name}", ended.out)
+        self.assertIn("MLES_KEY", ended.out)
+        text = " ".join(ended.out.split())
+        for default in ("[default: 200]", "[default: 3]", "[default: 24000]", "[default: 443 with TLS, else 8080]"):
+            self.assertIn(default, text)
+        self.assertLessEqual(max(len(line) for line in ended.out.splitlines()), 80)
+
+    def test_version(self) -> None:
+        """--version shows the version, and ends well."""
+        self.assertEqual(self.end("--version"), Ended(0, f"mles_tx {mles_tx.__version__}\n", ""))
+
+    def test_help_comes_first(self) -> None:
+        """Who asks for help gets it, whatever else is missing or does not fit."""
+        self.assertEqual(self.end("--domains example.org --help").code, 0)
+
+
+class EnvironmentTests(OptionsTestCase):
+    """What the environment says."""
+
+    def test_key(self) -> None:
+        """MLES_KEY is the key, byte for byte."""
+        for key in (b"s3cret", b" with space ", b"\xff\x01", b"0", b"\n"):
+            self.assertEqual(self.config("", {**ENVIRON, b"MLES_KEY": key}), replace(DEFAULT, key=key))
+
+    def test_empty_key(self) -> None:
+        """An empty MLES_KEY is refused: it was to be a key, and would let everybody in."""
+        self.assert_refused(
+            "", "MLES_KEY: empty; set a key, or unset it to let everybody join", {**ENVIRON, b"MLES_KEY": b""}
+        )
+
+    def test_key_file(self) -> None:
+        """A key from a file loses the end of its line, and nothing else."""
+        for content, key in (
+            (b"s3cret", b"s3cret"),
+            (b"s3cret\n", b"s3cret"),
+            (b"s3cret\r\n", b"s3cret"),
+            (b" s3cret \n", b" s3cret "),
+            (b"\ns3cret\n\n", b"\ns3cret"),
+            (b"\x00\xff", b"\x00\xff"),
+        ):
+            self.key_file.write_bytes(content)
+            self.assertEqual((content, self.config("--key-file {key}").key), (content, key))
+
+    def test_empty_key_file(self) -> None:
+        """A file without a key in it is refused."""
+        for content in (b"", b"\n", b"\r\n\r\n"):
+            self.key_file.write_bytes(content)
+            self.assert_refused("--key-file {key}", "--key-file {key}: empty; write the key into it")
+
+    def test_two_keys(self) -> None:
+        """A key in both places is refused, also when it is the same, or one of them is empty."""
+        for key in (b"s3cret", b"other", b""):
+            self.assert_refused(
+                "--key-file {key}",
+                "--key-file: MLES_KEY is set as well; keep one of them",
+                {**ENVIRON, b"MLES_KEY": key},
+            )
+
+    def test_key_is_not_shown(self) -> None:
+        """The key stands in nothing that could be logged."""
+        options = self.parse("", {**ENVIRON, b"MLES_KEY": b"s3cret"})
+        self.assertEqual(options.config().key, b"s3cret")
+        self.assertNotIn("s3cret", f"{options.config()!r} {options} {dict(options)}")
+        ended = self.end("--limit 0", {**ENVIRON, b"MLES_KEY": b"s3cret"})
+        self.assertNotIn("s3cret", ended.err)
+
+    def test_state_directory(self) -> None:
+        """State goes where systemd says, the first place of several; --cache is stronger."""
+        for value, cache in (
+            (b"/var/lib/mles", Path("/var/lib/mles")),
+            (b"/var/lib/mles:/var/lib/other", Path("/var/lib/mles")),
+            (b"/var/lib/\xff", Path(os.fsdecode(b"/var/lib/\xff"))),
+        ):
+            self.assertEqual(self.config("", {b"STATE_DIRECTORY": value}).cache, cache)
+        self.assertEqual(self.config("--cache here").cache, Path("here"))
+
+    def test_no_state_directory(self) -> None:
+        """Without it, state goes where the platform puts it."""
+        for environ in ({}, {b"STATE_DIRECTORY": b""}):
+            self.assertEqual(self.config("", environ).cache, user_state_path("mles_tx"))
+
+    def test_own_environment(self) -> None:
+        """Unless told otherwise it looks at the environment of its process."""
+        before = dict(os.environb)
+        self.addCleanup(os.environb.update, before)
+        self.addCleanup(os.environb.clear)
+        os.environb.update({b"MLES_KEY": b"from outside", b"STATE_DIRECTORY": b"/srv/state"})
+        options = Options()
+        options.parseOptions([])
+        self.assertEqual(options.config(), replace(DEFAULT, key=b"from outside", cache=Path("/srv/state")))
+
+    def test_other_variables(self) -> None:
+        """No other variable makes a difference."""
+        environ = {**ENVIRON, b"PORT": b"1", b"MLES_PORT": b"2", b"MLES_LIMIT": b"3", b"LIMIT": b"x"}
+        self.assertEqual(self.config("", environ), DEFAULT)

@@ -1,0 +1,212 @@
+"""A server that has its process to itself."""
+
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mles_tx.service import server
+from mles_tx.service.banner import banner
+from mles_tx.service.config import ServerConfig
+from mles_tx.service.running import Program, follow_monotonic_time
+from mles_tx.transport import websocket
+from mles_tx.transport.door import Door
+from tests.transport.fakes import FakeTransport
+from tests.wire import close_of, header, read_frames, upgrade
+
+
+class Reactor(MemoryReactorClock):
+    """A reactor in memory that can be told something by a signal handler."""
+
+    def callFromThread(self, function: Any, *args: Any) -> None:  # noqa: N802
+        self.callLater(0, function, *args)
+
+
+class FollowMonotonicTimeTests(SynchronousTestCase):
+    """The clock of a server's timers."""
+
+    def test_monotonic(self) -> None:
+        """The reactor's time is the machine's, which nobody sets."""
+        reactor: Any = Clock()
+        follow_monotonic_time(reactor)
+        before = time.monotonic()
+        self.assertTrue(before <= reactor.seconds() <= time.monotonic())
+
+
+class ProgramTestCase(SynchronousTestCase):
+    """Programs on a reactor in memory, with real sockets that nobody connects to."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.announced: list[str] = []
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def program(self, **fields: Any) -> Program:
+        """A program that listens on a free port, unless told otherwise."""
+        config = ServerConfig(**{"port": 0, "cache": self.directory / "cache", **fields})
+        return Program(config, self.reactor, self.announced.append)
+
+    def start(self, program: Program) -> None:
+        """Start it, as twistd does."""
+        program.privilegedStartService()
+        program.startService()
+
+    def stop(self, program: Program) -> "Deferred[None]":
+        """Stop it; what has to wait for peers still waits."""
+        stopped = program.stopService()
+        self.reactor.advance(0)
+        return stopped
+
+
+class StartTests(ProgramTestCase):
+    """What whoever has started it gets to read."""
+
+    def test_banner(self) -> None:
+        """Once it listens it says so, line by line, with the port it has got."""
+        for fields in ({}, {"domains": ("localhost",), "interfaces": ("127.0.0.1",)}):
+            self.announced.clear()
+            program = self.program(**fields)
+            program.privilegedStartService()
+            self.assertEqual(self.announced, [])
+            program.startService()
+            _, port = program.listener.addresses[0]
+            self.assertEqual(self.announced, banner(program.config, port))
+            self.assertIn(f":{port}/", "\n".join(self.announced))
+            self.assertIsNone(self.successResultOf(self.stop(program)))
+
+    def test_port_in_use(self) -> None:
+        """A port that is taken ends the program with one line, and not with a traceback."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            for step in ("privilegedStartService", "startService"):
+                program = self.program(port=port)
+                error = self.assertRaises(SystemExit, getattr(program, step))
+                self.assertEqual(
+                    error.code,
+                    f"mles: cannot listen on 127.0.0.1:{port}: another program listens there:"
+                    " stop it, or choose another --port",
+                )
+                self.assertTrue(error.__suppress_context__)
+        self.assertEqual(self.announced, [])
+
+    def test_bad_certificate(self) -> None:
+        """A certificate that cannot be used ends it with one line."""
+        missing = self.directory / "missing.pem"
+        program = self.program(domains=("example.org",), certificates=((missing, missing),))
+        error = self.assertRaises(SystemExit, program.privilegedStartService)
+        self.assertEqual(error.code, f"mles: --certificate {missing}: No such file or directory")
+
+    def test_bad_cache(self) -> None:
+        """A directory that cannot be made ends it with one line."""
+        file = self.directory / "file"
+        file.write_bytes(b"")
+        program = self.program(domains=("localhost",), interfaces=("127.0.0.1",), cache=file / "cache")
+        program.privilegedStartService()
+        error = self.assertRaises(SystemExit, program.startService)
+        self.assertEqual(
+            error.code, f"mles: --cache {file / 'cache'}: Not a directory; give a directory that can be written to"
+        )
+        self.assertEqual(self.announced, [])
+
+    def test_own_fault(self) -> None:
+        """A fault of the program's own is not made to look like the operator's."""
+
+        def fail(*args: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(server, "bind", fail)
+        self.assertRaises(ZeroDivisionError, self.program().privilegedStartService)
+
+
+class StopTests(ProgramTestCase):
+    """Ctrl-C, once and twice."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # Nothing but the second signal is to cut a peer off here.
+        self.patch(server, "DRAIN_SECONDS", 3600.0)
+        self.patch(websocket, "CLOSE_SECONDS", 3600.0)
+
+    def begin(self) -> tuple[Program, FakeTransport]:
+        """A program that runs, and a member that does not go by itself."""
+        program = self.program()
+        self.start(program)
+        door = program.listener.door.buildProtocol(None)
+        assert isinstance(door, Door)
+        peer = FakeTransport(door)
+        peer.receive(upgrade() + header("alice", history=0))
+        peer.taken()
+        return program, peer
+
+    def finish(self, stopped: "Deferred[None]") -> None:
+        """It is over, and nothing is left."""
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual((self.reactor.getReaders(), self.reactor.getWriters()), ([], []))
+
+    def test_once(self) -> None:
+        """Told once to end, it waits for its members."""
+        program, peer = self.begin()
+        stopped = self.stop(program)
+        self.assertEqual(close_of(read_frames(peer.taken())[-1]), (1001, "server is stopping"))
+        self.reactor.advance(60)
+        self.assertNoResult(stopped)
+        self.assertFalse(peer.aborted)
+        peer.hang_up()
+        self.finish(stopped)
+
+    def test_twice(self) -> None:
+        """Told twice to end, by either signal, it waits for nobody."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            program, peer = self.begin()
+            stopped = self.stop(program)
+            self.assertNoResult(stopped)
+            signal.raise_signal(number)
+            self.assertFalse(peer.aborted, "the signal handler itself does nothing but tell the reactor")
+            self.reactor.advance(0)
+            self.assertTrue(peer.aborted)
+            self.finish(stopped)
+
+    def test_three_times(self) -> None:
+        """Further signals do no harm, also when it is over."""
+        program, _ = self.begin()
+        stopped = self.stop(program)
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+            self.reactor.advance(0)
+        self.finish(stopped)
+        signal.raise_signal(signal.SIGINT)
+        self.reactor.advance(0)
+
+    def test_signals_are_left_alone_before(self) -> None:
+        """Until it is told to end, signals are somebody else's business."""
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        program, peer = self.begin()
+        self.assertEqual([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)], before)
+        peer.hang_up()
+        self.finish(self.stop(program))
+
+    def test_in_a_thread(self) -> None:
+        """In a thread that cannot have signals it is stopped without them."""
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        program, peer = self.begin()
+        stopped: list[Deferred[None]] = []
+        thread = threading.Thread(target=lambda: stopped.append(program.stopService()))
+        thread.start()
+        thread.join()
+        self.reactor.advance(0)
+        peer.hang_up()
+        self.finish(stopped[0])
+        self.assertEqual([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)], before)
