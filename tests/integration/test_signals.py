@@ -1,0 +1,93 @@
+"""How a server ends: members are told, the process ends cleanly, and who insists does not wait."""
+
+import signal
+
+from .clients import RawClient
+from .processes import Server
+from .support import LOCAL, SECURE, Contract, IntegrationTestCase
+
+STOPPING = (1001, "server is stopping")
+
+#: A member that does not answer its close frame is waited for, for 5 seconds: bounds on either side, in seconds.
+LESS_THAN_DRAIN = 4.0
+WITHIN_PROMISE = 10.0
+
+
+class SignalsContract(Contract):
+    """What holds for both commands."""
+
+    command: tuple[str, ...]
+
+    #: Exit codes by signal; below zero: a signal's number.
+    codes: dict[int, int]
+
+    def test_members_are_told(self) -> None:
+        """On SIGTERM and on SIGINT each member gets what was said before, then a close frame, and the process ends."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            server = self.start_server(*self.command)
+            alice = self.member(server, "alice")
+            bob = self.member(server, "bob", history=0)
+            elsewhere = self.member(server, "carol", "elsewhere")
+            stranger = self.raw(server)
+            self.assertEqual(stranger.upgrade().status, 101)
+            alice.send("the last")
+            alice.settle()
+            server.signal(number)
+            self.assertEqual(bob.receive(), "the last")
+            self.assertEqual([member.closed() for member in (alice, bob, elsewhere)], [STOPPING] * 3)
+            self.assertEqual(stranger.read_close(), STOPPING)
+            stranger.answer_close()
+            self.assertEqual(server.wait(LESS_THAN_DRAIN), self.codes[number])
+            self.assert_no_faults(server)
+
+    def test_nobody_there(self) -> None:
+        """A server without members ends at once, also when a browser keeps its connection open."""
+        server = self.start_server(*self.command)
+        browser = self.raw(server)
+        self.assertEqual(browser.request().status, 200)
+        silent = self.raw(server)
+        server.signal(signal.SIGTERM)
+        for client in (browser, silent):
+            client.read_to_end()
+            client.close()
+        self.assertEqual(server.wait(LESS_THAN_DRAIN), self.codes[signal.SIGTERM])
+        self.assert_no_faults(server)
+
+    def test_second_signal(self) -> None:
+        """While a member lets it wait nobody new is let in, and a second signal ends it at once."""
+        for first, second in ((signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)):
+            server, stubborn = self.draining(first)
+            self.assertRaises(ConnectionRefusedError, server.dial)
+            server.signal(second)
+            self.assertEqual(server.wait(LESS_THAN_DRAIN), self.codes[first])
+            stubborn.read_to_end()
+            self.assert_no_faults(server)
+
+    def draining(self, number: int) -> tuple[Server, RawClient]:
+        """A server that was sent a signal and now waits for a member that has read its close frame, and is silent."""
+        server = self.start_server(*self.command)
+        stubborn = self.raw_member(server, "stubborn")
+        server.signal(number)
+        self.assertEqual(stubborn.read_close(), STOPPING)
+        return server, stubborn
+
+
+class LocalSignalsTests(SignalsContract, IntegrationTestCase):
+    """`mles-tx serve`: a clean end is no error, whatever asked for it."""
+
+    command = LOCAL
+    codes = {signal.SIGTERM: 0, signal.SIGINT: 0}
+
+
+class TwistdSignalsTests(SignalsContract, IntegrationTestCase):
+    """Under twistd, which ends with the signal itself."""
+
+    command = SECURE
+    codes = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: -signal.SIGINT}
+
+    def test_stubborn_member(self) -> None:
+        """A member that does not answer its close frame keeps nobody waiting for longer than 10 seconds."""
+        server, stubborn = self.draining(signal.SIGTERM)
+        self.assertEqual(server.wait(WITHIN_PROMISE), self.codes[signal.SIGTERM])
+        stubborn.read_to_end()
+        self.assert_no_faults(server)
