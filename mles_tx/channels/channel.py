@@ -40,30 +40,38 @@ class Channel:
         del self.members[member.uid]
         self._receivers = None
 
-    def fan_out(self, batch: Sequence[Message]) -> None:
+    def fan_out(self, batch: Sequence[Message]) -> int:
         """Deliver one committed batch: joined to one buffer, written once to each member.
 
         Nobody gets back what it sent. A member that fails is closed; the others do not notice.
+
+        Returns:
+            Messages handed to members, each counted once a member.
         """
         if batch[0].is_join:
-            return  # a join frame comes alone, and only later joiners get to see it
+            return 0  # a join frame comes alone, and only later joiners get to see it
         receivers = self._receivers
         if receivers is None:
             receivers = self._receivers = tuple(member for member in self.members.values() if member.receives)
         origins = {message.origin for message in batch}
         data = batch[0].frame if len(batch) == 1 else b"".join([message.frame for message in batch])
+        sent = len(receivers) * len(batch)
         for member in receivers:
             if member.serial not in origins:
                 try:
                     member.write(data)
                 except Exception:
                     self._fail(member)
-            elif len(origins) > 1:
+            else:
                 serial = member.serial
-                try:
-                    member.write(b"".join([m.frame for m in batch if m.origin != serial]))
-                except Exception:
-                    self._fail(member)
+                others = [message.frame for message in batch if message.origin != serial]
+                sent -= len(batch) - len(others)
+                if others:
+                    try:
+                        member.write(b"".join(others))
+                    except Exception:
+                        self._fail(member)
+        return sent
 
     def _fail(self, member: IMember) -> None:
         self._log.failure("a member could not be written to")

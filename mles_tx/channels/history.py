@@ -10,8 +10,8 @@ reader's pace: starting one copies a reference for each run, and what the histor
 lives until the replays that still need it have passed it.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, KeysView, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -23,8 +23,10 @@ from mles_tx.protocol.auth import digest
 from mles_tx.protocol.frames import payload_of
 
 __all__ = [
+    "DEFAULT_TOTAL_BYTES",
     "IDLE_SECONDS",
     "MAX_CHANNEL_BYTES",
+    "OVERHEAD_BYTES",
     "ICommitted",
     "IHistory",
     "IReplay",
@@ -35,6 +37,9 @@ __all__ = [
 #: Bytes of frames one channel's history may hold, as in the reference server.
 MAX_CHANNEL_BYTES = 10 * 1024 * 1024
 
+#: Bytes of memory all histories together may take when nobody says otherwise.
+DEFAULT_TOTAL_BYTES = 1024 * 1024 * 1024
+
 #: Seconds after which a channel nobody publishes to is forgotten, as in the reference server: 30 days.
 IDLE_SECONDS = 30 * 24 * 3600.0
 
@@ -42,6 +47,11 @@ IDLE_SECONDS = 30 * 24 * 3600.0
 #: costs little, large enough that a replay starts with few references.
 _RUN_MESSAGES = 64
 _RUN_BYTES = 64 * 1024
+
+
+#: Bytes of memory a message takes beside its frame, and a channel beside its messages and its name: measured with
+#: CPython 3.11, rounded up.
+OVERHEAD_BYTES = 256
 
 
 class Message(NamedTuple):
@@ -65,6 +75,9 @@ class ICommitted(Interface):
 
     def committed(channel: str, batch: Sequence[Message]) -> None:
         """Deliver a batch of one channel. Batches of a channel come in its order."""
+
+    def has_members(channel: str) -> bool:
+        """Whether anybody is on a channel: its history is the last to go when there is too much of it."""
 
 
 class IReplay(Interface):
@@ -104,6 +117,12 @@ class IHistory(Interface):
     def sweep() -> None:
         """Forget the channels that were idle for too long."""
 
+    def channels() -> KeysView[str]:
+        """The names of the channels that have a history."""
+
+    def forget_one() -> bool:
+        """Forget the least recently used channel that has no members; False when there is none."""
+
 
 class _Log:
     """The history of one channel: runs of messages, oldest first.
@@ -122,6 +141,11 @@ class _Log:
         self._count = 0
         self._bytes = 0
         self.used_at = 0.0
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory, about."""
+        return self._bytes + (self._count + 1) * OVERHEAD_BYTES
 
     def __iter__(self) -> Iterator[Message]:
         return islice(chain.from_iterable(self._runs), self._skip, None)
@@ -142,6 +166,11 @@ class _Log:
             self._count += 1
             self._bytes += size
         while self._count > max_count or self._bytes > max_bytes:
+            self._drop_oldest()
+
+    def shrink(self, memory: int) -> None:
+        """Drop the oldest until that much memory is enough, or nothing is left."""
+        while self._count and self.memory > memory:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -240,16 +269,31 @@ class MemoryHistory:
 
     Args:
         clock: tells how long a channel was idle.
-        limit: messages a channel remembers at most; 0: none.
+        limit: messages a channel remembers at most.
         max_bytes: bytes of frames a channel remembers at most.
+        total_bytes: bytes of memory all channels together may take, about. Above it the least recently used
+            channels lose their history, first those without members.
     """
 
-    def __init__(self, clock: IReactorTime, limit: int, max_bytes: int = MAX_CHANNEL_BYTES) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        limit: int,
+        max_bytes: int = MAX_CHANNEL_BYTES,
+        total_bytes: int = DEFAULT_TOTAL_BYTES,
+    ) -> None:
         self._clock = clock
         self._limit = limit
+        self._total_bytes = total_bytes
         self._max_bytes = max_bytes
-        self._logs: dict[str, _Log] = {}
+        self._logs: OrderedDict[str, _Log] = OrderedDict()  # least recently used first
+        self._memory = 0
         self._listener: ICommitted
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory all channels take, about."""
+        return self._memory
 
     def start(self, listener: ICommitted) -> None:
         self._listener = listener
@@ -258,8 +302,15 @@ class MemoryHistory:
         log = self._logs.get(channel)
         if log is None:
             log = self._logs[channel] = _Log()
+            self._memory += log.memory + len(channel)
+        else:
+            self._logs.move_to_end(channel)
+        before = log.memory
         log.append(batch, self._limit, self._max_bytes)
         log.used_at = self._clock.seconds()
+        self._memory += log.memory - before
+        if self._memory > self._total_bytes:
+            self._make_room(channel)
         self._listener.committed(channel, batch)
 
     def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
@@ -270,5 +321,35 @@ class MemoryHistory:
 
     def sweep(self) -> None:
         oldest = self._clock.seconds() - IDLE_SECONDS
-        for channel in [name for name, log in self._logs.items() if log.used_at < oldest]:
-            del self._logs[channel]
+        while self._logs:
+            channel, log = next(iter(self._logs.items()))
+            if log.used_at >= oldest:
+                return
+            self._forget(channel)
+
+    def channels(self) -> KeysView[str]:
+        return self._logs.keys()
+
+    def forget_one(self) -> bool:
+        for channel in self._logs:
+            if not self._listener.has_members(channel):
+                self._forget(channel)
+                return True
+        return False
+
+    def _make_room(self, speaking: str) -> None:
+        """Come down to nine tenths, so that this is not done for every message."""
+        enough = self._total_bytes * 9 // 10
+        for spared in (True, False):
+            for channel in list(self._logs):
+                if self._memory <= enough:
+                    return
+                if channel != speaking and not (spared and self._listener.has_members(channel)):
+                    self._forget(channel)
+        log = self._logs[speaking]
+        before = log.memory
+        log.shrink(before - (self._memory - enough))
+        self._memory += log.memory - before
+
+    def _forget(self, channel: str) -> None:
+        self._memory -= self._logs.pop(channel).memory + len(channel)

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mles_tx.metrics import Metrics
 from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 from mles_tx.protocol.frames import encode_message
 from mles_tx.protocol.header import Header
@@ -20,7 +21,10 @@ from .channel import Channel
 from .history import ICommitted, IHistory, Message
 from .member import IMember
 
-__all__ = ["ChannelRegistry"]
+__all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry"]
+
+#: Channels when nobody says otherwise. One with nothing but a join frame takes about 2 KB.
+DEFAULT_MAX_CHANNELS = 100_000
 
 #: Seconds between two looks for idle channels.
 _SWEEP_SECONDS = 60.0
@@ -33,13 +37,24 @@ class ChannelRegistry:
     Args:
         clock: the reactor, or a `Clock` in tests.
         history: where messages are remembered; it is started here.
+        metrics: where messages are counted, and everything else that happens to its members.
+        max_channels: channels with members or a history. When a new one is one too many, the least recently
+            used without members is forgotten; when all have members, the newcomer is refused.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, history: IHistory) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        history: IHistory,
+        metrics: Metrics | None = None,
+        max_channels: int = DEFAULT_MAX_CHANNELS,
+    ) -> None:
         self._clock = clock
         self._history = history
+        self.metrics = Metrics() if metrics is None else metrics
+        self._max_channels = max_channels
         self._channels: dict[str, Channel] = {}
         self._dirty: list[Channel] = []
         self._serials = count(1)
@@ -58,8 +73,10 @@ class ChannelRegistry:
         self._sweeping = self._clock.callLater(_SWEEP_SECONDS, self._sweep)
 
     def stop(self) -> None:
-        """Deliver what is waiting and keep no timer."""
+        """Deliver what is waiting, let go whoever is still here, and keep no timer."""
         self.flush()
+        for member in list(self.members):
+            member.close(CloseReason.SERVER_STOPPING)
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -71,7 +88,7 @@ class ChannelRegistry:
         replaced. The coroutine runs to its end at once unless it has to wait for that.
 
         Raises:
-            ProtocolViolation: UID_TAKEN; the holder is alive.
+            ProtocolViolation: UID_TAKEN, the holder is alive; SERVER_FULL, there are too many channels.
         """
         while (holder := self._holder(header)) is not None:
             if await holder.is_alive():
@@ -79,11 +96,8 @@ class ChannelRegistry:
             if self._holder(header) is holder:
                 holder.close(CloseReason.REPLACED)
                 self.leave(holder)
-        channel = self._channels.get(header.channel)
-        if channel is None:
-            channel = self._channels[header.channel] = Channel(header.channel)
-        else:
-            self._commit(channel)  # what was said before this join belongs to its history
+        channel = self._open(header.channel)
+        self._commit(channel)  # what was said before this join belongs to its history
         member.uid = header.uid
         member.serial = next(self._serials)
         member.receives = header.receive
@@ -100,10 +114,19 @@ class ChannelRegistry:
         if channel is None:
             return
         if not channel.pending:
-            if not self._dirty:
-                self._end_of_turn = self._clock.callLater(0, self.flush)
-            self._dirty.append(channel)
-        channel.pending.append(Message(frame, member.uid, member.serial, is_join=False))
+            self._mark(channel)
+        channel.pending.append(Message(frame, member.uid, member.serial, False))
+
+    def announce(self, name: str, uid: str, frame: bytes) -> None:
+        """Take a message from somebody who is not a member: from the program the server is part of.
+
+        Raises:
+            ProtocolViolation: SERVER_FULL; the channel is new, and there are too many.
+        """
+        channel = self._open(name)
+        self._mark(channel)
+        channel.pending.append(Message(frame, uid, 0, False))
+        self.metrics.total_messages_received += 1
 
     def leave(self, member: IMember) -> None:
         """Let a member go; any number of times. What it said in this turn is still delivered."""
@@ -130,11 +153,42 @@ class ChannelRegistry:
         """The history has a batch: deliver it."""
         found = self._channels.get(channel)
         if found is not None:
-            found.fan_out(batch)
+            self.metrics.total_messages_sent += found.fan_out(batch)
+
+    def has_members(self, channel: str) -> bool:
+        """Whether anybody is on a channel."""
+        return channel in self._channels
+
+    def count_channels(self) -> int:
+        """How many channels have members or a history."""
+        return len(self._channels.keys() | self._history.channels())
+
+    def _open(self, name: str) -> Channel:
+        """A channel, new if need be."""
+        channel = self._channels.get(name)
+        if channel is None:
+            if name not in self._history.channels() and self._is_full() and not self._make_room():
+                raise ProtocolViolation(CloseReason.SERVER_FULL)
+            channel = self._channels[name] = Channel(name)
+        return channel
+
+    def _make_room(self) -> bool:
+        # When as many have members as there may be at all, there is nothing to look for.
+        return len(self._channels) < self._max_channels and self._history.forget_one()
+
+    def _is_full(self) -> bool:
+        # Nearly every channel with members has a history, so that the larger number is the number of both.
+        return max(len(self._channels), len(self._history.channels())) >= self._max_channels
 
     def _holder(self, header: Header) -> IMember | None:
         channel = self._channels.get(header.channel)
         return None if channel is None else channel.members.get(header.uid)
+
+    def _mark(self, channel: Channel) -> None:
+        """Come back to a channel at the end of this turn."""
+        if not self._dirty:
+            self._end_of_turn = self._clock.callLater(0, self.flush)
+        self._dirty.append(channel)
 
     def _commit(self, channel: Channel) -> None:
         if channel.pending:

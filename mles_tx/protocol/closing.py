@@ -9,7 +9,7 @@ It must not know who closes, or how.
 
 from enum import Enum
 
-__all__ = ["CloseReason", "ProtocolViolation"]
+__all__ = ["NO_FAULT", "CloseReason", "ProtocolViolation"]
 
 
 class CloseReason(Enum):
@@ -33,6 +33,7 @@ class CloseReason(Enum):
     INTERNAL_ERROR = (1011, "internal server error", True)
     SERVER_RESTARTING = (1012, "server is restarting", True)
     TOO_SLOW = (1013, "reading too slowly; join again to catch up", True)
+    SERVER_FULL = (1013, "server has as many channels as it can hold", True)
     NO_HEADER = (4000, "no first frame within 30 seconds", True)
     PING_TIMEOUT = (4001, "pings were not answered", True)
     HEADER_NOT_JSON = (4500, "first frame is not a JSON object", False)
@@ -57,6 +58,12 @@ class CloseReason(Enum):
     def label(self) -> str:
         """The name as it stands in logs: ``too_slow``."""
         return self.name.lower()
+
+
+#: How connections end when nothing is wrong. A lost one is the everyday life of a phone.
+NO_FAULT = frozenset(
+    (CloseReason.LEFT, CloseReason.CONNECTION_LOST, CloseReason.SERVER_STOPPING, CloseReason.SERVER_RESTARTING)
+)
 
 
 class ProtocolViolation(Exception):

@@ -10,6 +10,7 @@ __all__ = [
     "encode_pong",
     "is_binary",
     "payload_of",
+    "split",
 ]
 
 _TEXT = 0x81
@@ -68,3 +69,19 @@ def payload_of(frame: bytes) -> bytes:
     """The payload of an encoded message."""
     size = frame[1]
     return frame[2:] if size < 126 else frame[4:] if size == 126 else frame[10:]
+
+
+def split(data: bytes) -> tuple[list[bytes], bytes]:
+    """The whole frames at the beginning of server data, each still encoded, and what follows them."""
+    frames, start, end = [], 0, len(data)
+    while end - start >= 2:
+        size, body = data[start + 1], start + 2
+        if size == 126:
+            size, body = int.from_bytes(data[body : body + 2], "big"), body + 2
+        elif size == 127:
+            size, body = int.from_bytes(data[body : body + 8], "big"), body + 8
+        if body + size > end:
+            break
+        frames.append(data[start : body + size])
+        start = body + size
+    return frames, data[start:]

@@ -5,18 +5,20 @@ Every limit that a client can run into is named in this module.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from .closing import CloseReason, ProtocolViolation
 
 __all__ = [
     "HEADER_SECONDS",
+    "MAX_DEPTH",
     "MAX_FRAGMENTS",
     "MAX_HEADER_BYTES",
     "MAX_MESSAGE_BYTES",
     "MAX_SINCE",
     "Header",
+    "make_header",
     "parse_header",
 ]
 
@@ -31,6 +33,9 @@ MAX_FRAGMENTS = MAX_MESSAGE_BYTES // 64
 
 #: Seconds from the upgrade to the first frame, as in the reference server.
 HEADER_SECONDS = 30.0
+
+#: Levels of nesting in the first frame. It has one; what others put into keys of their own has a few.
+MAX_DEPTH = 64
 
 #: Digests in `since`: enough to find a place among repeated payloads, few enough to compare quickly.
 MAX_SINCE = 8
@@ -94,10 +99,26 @@ def parse_header(payload: bytes, is_binary: bool) -> Header:
     )
 
 
+def make_header(uid: str, channel: str, history: int | None = None) -> Header:
+    """The header of a member that is part of this program.
+
+    Raises:
+        ValueError: a client could not send it.
+    """
+    fields = {"uid": uid, "channel": channel}
+    payload = json.dumps(fields, separators=(",", ":")).encode("utf-8")
+    try:
+        header = parse_header(payload, is_binary=False)
+        return replace(header, history=_history(history))
+    except ProtocolViolation as violation:
+        raise ValueError(violation.reason.text) from None
+
+
 def _json_object(payload: bytes) -> dict[str, Any]:
-    """Parse strictly (RFC 8259): no duplicate keys, no NaN or infinity, no lone surrogates."""
+    """Parse strictly (RFC 8259): no duplicate keys, no NaN or infinity, no lone surrogates, no deep nesting."""
     try:
         value = json.loads(payload.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        _check_depth(value)
         # Writing it out again finds what loads lets through: 1e999 became infinity, "\ud800" a lone surrogate.
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
@@ -105,6 +126,21 @@ def _json_object(payload: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProtocolViolation(CloseReason.HEADER_NOT_JSON)
     return value
+
+
+def _check_depth(value: Any) -> None:
+    # Where Python itself gives up depends on its version: between 1,000 levels and all that 16 KiB can hold.
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

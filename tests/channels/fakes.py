@@ -4,7 +4,7 @@ The parts of the package under test are real; only its edges are here.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, KeysView, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IPushProducer
@@ -189,6 +189,12 @@ class LateHistory:
 
     def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
         return self._inner.replay(channel, uid, history, since)
+
+    def channels(self) -> KeysView[str]:
+        return self._inner.channels()
+
+    def forget_one(self) -> bool:
+        return self._inner.forget_one()
 
     def sweep(self) -> None:
         self._inner.sweep()

@@ -117,6 +117,21 @@ class FanOutTests(_ChannelTests):
         self.channel.fan_out([said("1", "far", 98), said("2", "away", 99)])
         self.assertEqual([member.turns for member in (a, b)], [[["1", "2"]]] * 2)
 
+    def test_counted(self) -> None:
+        """Whoever delivers is told how many messages were handed to members, each counted once a member."""
+        self.assertEqual(self.channel.fan_out([said("1")]), 0)
+        a, b, _ = self.add("a", "b", "c")
+        self.add("meter", receives=False)
+        for batch, sent in (
+            ([said("1", "a", a.serial)], 2),
+            ([said("1", "a", a.serial), said("2", "a", a.serial)], 4),
+            ([said("1", "a", a.serial), said("2", "b", b.serial)], 4),
+            ([said("1", "far", 99)], 3),
+            ([Message(said("x").frame, "a", a.serial, is_join=True)], 0),
+        ):
+            self.assertEqual(self.channel.fan_out(batch), sent, f"{batch}")
+        self.assertEqual(sum(len(turn) for member in self.members for turn in member.turns), 13)
+
     def test_nobody_there(self) -> None:
         """A batch for an empty channel does no harm."""
         self.channel.fan_out([said("1"), said("2")])

@@ -11,8 +11,10 @@ from zope.interface.verify import verifyObject
 
 from mles_tx.channels import history as module
 from mles_tx.channels.history import (
+    DEFAULT_TOTAL_BYTES,
     IDLE_SECONDS,
     MAX_CHANNEL_BYTES,
+    OVERHEAD_BYTES,
     ICommitted,
     IHistory,
     IReplay,
@@ -46,9 +48,13 @@ def _read(replay: IReplay, max_bytes: int = 1 << 20) -> list[str]:
 class _Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, list[Message]]] = []
+        self.occupied: set[str] = set()  #: channels with members
 
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         self.heard.append((channel, list(batch)))
+
+    def has_members(self, channel: str) -> bool:
+        return channel in self.occupied
 
 
 class _HistoryTests(SynchronousTestCase):
@@ -57,8 +63,10 @@ class _HistoryTests(SynchronousTestCase):
         self.listener = _Listener()
         self.history = self.build()
 
-    def build(self, limit: int = 200, max_bytes: int = MAX_CHANNEL_BYTES) -> MemoryHistory:
-        history = MemoryHistory(self.clock, limit, max_bytes)
+    def build(
+        self, limit: int = 200, max_bytes: int = MAX_CHANNEL_BYTES, total_bytes: int = DEFAULT_TOTAL_BYTES
+    ) -> MemoryHistory:
+        history = MemoryHistory(self.clock, limit, max_bytes, total_bytes)
         history.start(self.listener)
         return history
 
@@ -119,6 +127,9 @@ class CommitTests(_HistoryTests):
         class Reader:
             def committed(reader, channel: str, batch: Sequence[Message]) -> None:
                 seen.append(self.read())
+
+            def has_members(reader, channel: str) -> bool:
+                return False
 
         self.history.start(Reader())
         self.add("1", "2")
@@ -271,6 +282,142 @@ class IdleTests(_HistoryTests):
         self.clock.advance(IDLE_SECONDS + 1.0)
         self.history.sweep()
         self.assertEqual((first, _read(replay, 1)), ([said("1").frame], ["2", "3"]))
+
+
+class TotalTests(_HistoryTests):
+    """All channels together have so much memory."""
+
+    def fill(self, *channels: str, total: int = 10) -> None:
+        """One message of about 1000 bytes on each channel, in memory for a number of them."""
+        self.history = self.build(total_bytes=total * (1000 + 2 * OVERHEAD_BYTES))
+        for channel in channels:
+            self.speak(channel)
+
+    def speak(self, channel: str) -> None:
+        """Another such message."""
+        overhead = len(said("x" * 900).frame) - 900
+        self.add("x" * (1000 - overhead - len(channel)), channel=channel)
+
+    @property
+    def left(self) -> list[str]:
+        """Channels with a history, least recently used first."""
+        return list(self.history.channels())
+
+    def test_fits(self) -> None:
+        """As long as there is room for all, nobody's history goes."""
+        self.fill(*"abcdefghij")
+        self.assertEqual(self.left, list("abcdefghij"))
+
+    def test_least_recently_used(self) -> None:
+        """When there is no room the channels nobody spoke on for longest lose their history, down to nine tenths."""
+        self.fill(*"abcdefghij")
+        self.speak("k")
+        self.assertEqual(self.left, list("cdefghijk"))
+
+    def test_use(self) -> None:
+        """Whoever speaks keeps the history of its channel; reading it does not."""
+        self.fill(*"abcdefghi")
+        self.speak("a")  # the second message on it: less overhead than a channel of its own
+        self.read(channel="b")
+        self.speak("j")
+        self.assertEqual(self.left, list("defghiaj"))
+
+    def test_members(self) -> None:
+        """Channels with members keep theirs as long as there are others."""
+        self.fill(*"abcdefghij")
+        self.listener.occupied = set("abdef")
+        self.speak("k")
+        self.assertEqual(self.left, list("abdefhijk"))
+
+    def test_members_only(self) -> None:
+        """When all have members those go as well, least recently used first."""
+        self.fill(*"abcdefghij")
+        self.listener.occupied = set("abcdefghijk")
+        self.speak("k")
+        self.assertEqual(self.left, list("cdefghijk"))
+
+    def test_speaking_channel_last(self) -> None:
+        """A large message makes room of the other channels, also of those with members; its own is the last to go."""
+        self.fill(*"abcdefghij")
+        self.listener.occupied = set("bcdefghij")
+        self.add("y" * 13_000, channel="a")
+        self.assertEqual(self.left, ["a"])
+        self.assertEqual(self.read(channel="a")[-1], "y" * 13_000)
+
+    def test_delivered_all_the_same(self) -> None:
+        """Whatever is forgotten, everything that was said is delivered, in order."""
+        channels = "abcdefghijklmnop"
+        self.fill(*channels, total=3)
+        self.assertEqual([channel for channel, _ in self.listener.heard], list(channels))
+        self.assertEqual(self.left, ["o", "p"])
+
+    def test_never_more(self) -> None:
+        """However many channels come and however much is said there, the bound holds."""
+        total = 20_000
+        self.history = self.build(total_bytes=total)
+        for number in range(500):
+            self.listener.occupied = {str(other) for other in range(number % 7)}
+            self.add("x" * (number * 37 % 1500), _join(str(number)), channel=str(number * 13 % 40))
+            self.assertTrue(0 < self.history.memory <= total, f"{number=} {self.history.memory}")
+
+    def test_one_channel_alone(self) -> None:
+        """The bound holds for a single channel as well: when nothing else is left, its own oldest messages go."""
+        total = 10_000
+        self.history = self.build(limit=1_000, total_bytes=total)
+        for number in range(100):
+            self.add(f"{number}" * 100)
+            self.assertLessEqual(self.history.memory, total, f"{number=}")
+        self.assertEqual(self.read()[-1], "99" * 100)
+
+    def test_memory(self) -> None:
+        """Memory is counted with what a message and a channel take beside their bytes, and comes back."""
+        self.assertEqual(self.history.memory, 0)
+        one, join = len(said("one").frame), len(_join("bob").frame)
+        self.add("one", channel="abc")
+        self.assertEqual(self.history.memory, one + 3 + 2 * OVERHEAD_BYTES)
+        self.add(_join("bob"), _join("bob"), channel="abc")
+        self.assertEqual(self.history.memory, one + join + 3 + 3 * OVERHEAD_BYTES)
+        self.add("one", channel="d")
+        self.assertEqual(self.history.memory, 2 * one + join + 4 + 5 * OVERHEAD_BYTES)
+        self.clock.advance(IDLE_SECONDS + 1.0)
+        self.history.sweep()
+        self.assertEqual((self.history.memory, self.left), (0, []))
+
+    def test_memory_of_what_is_pushed_out(self) -> None:
+        """A history that is at its limit takes no more memory, however much is said."""
+        self.history = self.build(limit=3, max_bytes=1000)
+        self.add("1", "2", "3")
+        before = self.history.memory
+        self.add("4", _join("bob"), "x" * 2000, "5", "6", "7")
+        self.assertEqual((self.read(), self.history.memory), (["5", "6", "7"], before))
+
+    def test_forget_one(self) -> None:
+        """Asked for it, the least recently used channel without members goes, one at a time, and no other."""
+        self.fill(*"abcd")
+        self.listener.occupied = {"a", "c"}
+        memory = self.history.memory
+        self.speak("b")
+        self.assertTrue(self.history.forget_one())
+        self.assertEqual(self.left, ["a", "c", "b"])
+        self.assertLess(self.history.memory, memory + 1000)
+        self.assertTrue(self.history.forget_one())
+        self.assertEqual(self.left, ["a", "c"])
+        memory = self.history.memory
+        self.assertFalse(self.history.forget_one())
+        self.assertEqual((self.left, self.history.memory), (["a", "c"], memory))
+
+    def test_forget_none(self) -> None:
+        """Where nothing is remembered nothing can be forgotten."""
+        self.assertFalse(self.history.forget_one())
+        self.assertEqual((self.history.memory, self.left), (0, []))
+
+    def test_under_way(self) -> None:
+        """A replay that is under way goes on to its end when its channel is forgotten to make room."""
+        self.fill(*"abcdefghij")
+        replay = self.history.replay("a", "zoe", None, ())
+        self.speak("k")
+        self.assertNotIn("a", self.left)
+        self.assertEqual([text[:1] for text in _read(replay)], ["x"])
 
 
 class HistoryTests(_HistoryTests):

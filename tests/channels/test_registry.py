@@ -1,6 +1,6 @@
 """Tests of joining, speaking and leaving: what everybody gets to read, from the first frame to the last."""
 
-from collections.abc import Sequence
+from collections.abc import KeysView, Sequence
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 from mles_tx.channels import history as history_module
 from mles_tx.channels.history import IDLE_SECONDS, ICommitted, IHistory, IReplay, MemoryHistory, Message
 from mles_tx.channels.registry import ChannelRegistry
+from mles_tx.metrics import Metrics
 from mles_tx.protocol.auth import digest
 from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 from mles_tx.protocol.frames import encode_message
@@ -47,6 +48,12 @@ class _BrokenHistory:
         if channel in self.unreadable:
             raise StoreError(channel)
         return self._inner.replay(channel, uid, history, since)
+
+    def channels(self) -> KeysView[str]:
+        return self._inner.channels()
+
+    def forget_one(self) -> bool:
+        return self._inner.forget_one()
 
     def sweep(self) -> None:
         self.sweeps += 1
@@ -603,6 +610,164 @@ class LeaveTests(_RegistryTests):
             self.registry.leave(member)
         self.turn()
         self.assertEqual((self.members, len(self.registry._channels)), ([], 0))
+
+
+class AnnounceTests(_RegistryTests):
+    """The program the server is part of says something."""
+
+    def announce(self, text: str, channel: str = "example", uid: str = "server") -> None:
+        self.registry.announce(channel, uid, encode_message(text.encode(), False))
+
+    def test_reaches_all(self) -> None:
+        """All members get it at the end of the turn, in its place among what members say, and the history has it."""
+        alice, bob = self.join("alice"), self.join("bob", history=0)
+        self.say(alice, "1")
+        self.announce("2")
+        self.say(bob, "3")
+        self.assertEqual(bob.texts, [])
+        self.turn()
+        self.assertEqual((alice.texts, bob.texts), (["2", "3"], ["1", "2"]))
+        self.assertEqual(self.remembered()[2:], ["1", "2", "3"])
+
+    def test_nobody_there(self) -> None:
+        """On a channel without members it is remembered, and nothing else is left."""
+        self.announce("1", "new")
+        self.announce("2", "new")
+        self.turn()
+        self.assertEqual(self.remembered("new"), ["1", "2"])
+        self.assertEqual((self.registry.has_members("new"), self.registry.count_channels()), (False, 1))
+        self.assertEqual(self.join("alice", "new").texts, ["1", "2"])
+
+    def test_member_of_the_same_name(self) -> None:
+        """A member that has the uid it is said under gets it as well."""
+        alice = self.join("alice")
+        self.announce("1", uid="alice")
+        self.turn()
+        self.assertEqual(alice.texts, ["1"])
+
+
+class MaxChannelsTests(_RegistryTests):
+    """So many channels, and no more."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.metrics = Metrics()
+        self.registry = ChannelRegistry(self.clock, self.history, self.metrics, max_channels=3)
+
+    @property
+    def known(self) -> set[str]:
+        return set(self.memory.channels())
+
+    def test_oldest_is_forgotten(self) -> None:
+        """A new channel takes the place of the one without members that was not used for longest."""
+        for channel in "abc":
+            self.registry.leave(self.join("alice", channel))
+        keeper = self.join("bob", "a")
+        self.join("bob", "d")
+        self.assertEqual((self.known, self.registry.count_channels()), ({"a", "c", "d"}, 3))
+        self.join("bob", "e")
+        self.assertEqual(self.known, {"a", "d", "e"})
+        self.assertEqual((keeper.reason, self.registry.has_members("a")), (None, True))
+
+    def test_known_ones_stay_open(self) -> None:
+        """Who joins a channel that is there, with members or a history alone, takes nobody's place."""
+        for channel in "abc":
+            self.registry.leave(self.join("alice", channel))
+        for channel in "abcabc":
+            member = self.join("bob", channel)
+            self.assertEqual(self.known, {"a", "b", "c"})
+            self.registry.leave(member)
+
+    def test_full(self) -> None:
+        """When all have members a new channel is refused, and that changes nothing; the others go on."""
+        alices = [self.join("alice", channel) for channel in "abc"]
+        bob, joining = self.begin("bob", "d")
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
+        self.assertEqual((bob.channel, bob.frames, bob.serial), (None, [], 0))
+        self.assertEqual((self.members, self.known), (alices, {"a", "b", "c"}))
+        self.assertFalse(self.registry.has_members("d"))
+        self.assertRaises(ProtocolViolation, self.registry.announce, "d", "server", encode_message(b"x", False))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        carol = self.join("carol", "a", history=0)
+        self.say(alices[0], "hello")
+        self.turn()
+        self.assertEqual(carol.texts, ["hello"])
+
+    def test_room_again(self) -> None:
+        """As soon as the last member has left a channel, a new one can take its place."""
+        alices = [self.join("alice", channel) for channel in "abc"]
+        self.registry.leave(alices[1])
+        self.join("bob", "d")
+        self.assertEqual(self.known, {"a", "c", "d"})
+        _, joining = self.begin("bob", "b")
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
+
+    def test_never_more(self) -> None:
+        """However many come and go, there are never more channels than that."""
+        present: list[FakeMember] = []
+        for number in range(200):
+            member, joining = self.begin("alice", f"channel {number}")
+            if member.channel is None:
+                self.refusal(joining)
+            else:
+                self.successResultOf(joining)
+                present.append(member)
+            self.assertLessEqual(self.registry.count_channels(), 3)
+            if number % 3 == 2 and present:
+                self.registry.leave(present.pop(0))
+
+
+class CountTests(_RegistryTests):
+    """What is counted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.metrics = Metrics()
+        self.registry = ChannelRegistry(self.clock, self.history, self.metrics)
+
+    def test_sent(self) -> None:
+        """Each message counts once for each member it is handed to; joins and histories do not count."""
+        alice, bob, _ = self.join("alice"), self.join("bob"), self.join("carol")
+        self.assertEqual(self.metrics.total_messages_sent, 0)
+        self.say(alice, "1", "2")
+        self.turn()
+        self.assertEqual(self.metrics.total_messages_sent, 4)
+        self.say(alice, "3")
+        self.say(bob, "4")
+        self.turn()
+        self.assertEqual(self.metrics.total_messages_sent, 8)
+        self.join("dave")
+        self.assertEqual(self.metrics.total_messages_sent, 8)
+
+    def test_sent_to_nobody(self) -> None:
+        """What nobody receives is not counted: alone on a channel, or with those who only publish."""
+        alice = self.join("alice")
+        self.join("meter", receive=False)
+        self.say(alice, "1")
+        self.turn()
+        self.assertEqual(self.metrics.total_messages_sent, 0)
+
+    def test_announced(self) -> None:
+        """What the program says counts once for each member."""
+        self.join("alice")
+        self.join("bob")
+        self.registry.announce("example", "server", encode_message(b"x", False))
+        self.turn()
+        self.assertEqual(self.metrics.total_messages_sent, 2)
+
+    def test_channels(self) -> None:
+        """A channel counts once, whether it has members, a history, or both, and no more when it has neither."""
+        self.assertEqual(self.registry.count_channels(), 0)
+        alice = self.join("alice", "a")
+        self.join("bob", "b")
+        self.assertEqual(self.registry.count_channels(), 2)
+        self.registry.leave(alice)
+        self.assertEqual(self.registry.count_channels(), 2)
+        self.memory.forget_one()
+        self.assertEqual(self.registry.count_channels(), 1)
+        self.clock.advance(IDLE_SECONDS + 1.0)
+        self.memory.sweep()
+        self.assertEqual((set(self.memory.channels()), self.registry.count_channels()), (set(), 1))
 
 
 class FailureTests(_RegistryTests):

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["WAIT", "Process", "Server", "build_environ", "server_environ"]
@@ -31,11 +30,11 @@ def server_environ(home: Path, **more: str) -> dict[str, str]:
     return environ | {"HOME": str(home), "XDG_STATE_HOME": str(home / "state")} | more
 
 
-def build_environ(scratch: Path, **more: str) -> dict[str, str]:
+def build_environ(scratch: Path) -> dict[str, str]:
     """The environment for pip and make: as this run's own, but what they keep goes below `scratch`."""
     environ = {name: value for name, value in os.environ.items() if not _BUILD_SETTINGS.match(name)}
     kept = {"XDG_STATE_HOME": str(scratch / "state"), "PIP_CACHE_DIR": str(scratch / "pip")}
-    return environ | kept | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHON": sys.executable} | more
+    return environ | kept | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHON": sys.executable}
 
 
 class Process:
@@ -139,20 +138,17 @@ class Process:
         return code
 
     def stop(self) -> None:
-        """End it, asking first; any number of times."""
-        try:
-            if self.is_running:
-                self._popen.terminate()
+        """End it and what it has started, asking first; any number of times."""
+        if self.is_running:
+            self.signal_group(signal.SIGTERM)
+            try:
                 self._popen.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)  # and what it may have left behind
-            self.wait()
-            for stream in (self._popen.stdin, self._popen.stdout):
-                if stream is not None:
-                    stream.close()
+            except subprocess.TimeoutExpired:
+                self.signal_group(signal.SIGKILL)
+        self.wait()
+        for stream in (self._popen.stdin, self._popen.stdout):
+            if stream is not None:
+                stream.close()
 
 
 class Server(Process):

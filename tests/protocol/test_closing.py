@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.protocol.closing import CloseReason, ProtocolViolation
+from mles_tx.protocol.closing import NO_FAULT, CloseReason, ProtocolViolation
 
 #: What RFC 6455 section 7.4 and the IANA registry let an endpoint put into a close frame, below 3000.
 _REGISTERED = {1000, 1001, 1002, 1003, *range(1007, 1015)}
@@ -21,6 +21,7 @@ _KNOWN = {
     "internal_error": 1011,
     "server_restarting": 1012,
     "too_slow": 1013,
+    "server_full": 1013,
     "no_header": 4000,
     "ping_timeout": 4001,
     "header_not_json": 4500,
@@ -65,7 +66,15 @@ class CloseReasonTests(SynchronousTestCase):
         """Of the registered codes, those that are our trouble or a passing one invite to come back."""
         retried = {reason.label for reason in CloseReason if reason.code < 4000 and reason.retry}
         self.assertEqual(
-            retried, {"server_stopping", "server_restarting", "connection_lost", "internal_error", "too_slow"}
+            retried,
+            {
+                "server_stopping",
+                "server_restarting",
+                "connection_lost",
+                "internal_error",
+                "too_slow",
+                "server_full",
+            },
         )
 
     def test_nothing_twice(self) -> None:
@@ -79,6 +88,13 @@ class CloseReasonTests(SynchronousTestCase):
     def test_labels_and_codes(self) -> None:
         """Logs and clients find the names and codes they know."""
         self.assertEqual({reason.label: reason.code for reason in CloseReason}, _KNOWN)
+
+    def test_no_fault(self) -> None:
+        """Who leaves, loses its link or is there when the server ends has done nothing wrong; all others have."""
+        self.assertEqual(
+            {reason.label for reason in NO_FAULT},
+            {"left", "connection_lost", "server_stopping", "server_restarting"},
+        )
 
 
 class ProtocolViolationTests(SynchronousTestCase):

@@ -13,6 +13,7 @@ from mles_tx.protocol.frames import (
     encode_pong,
     is_binary,
     payload_of,
+    split,
 )
 
 #: Length of the payload, and what follows the first octet (RFC 6455 section 5.2).
@@ -94,3 +95,39 @@ class PingTests(SynchronousTestCase):
     def test_pong_too_long(self) -> None:
         """A pong of 126 bytes does not exist."""
         self.assertRaises(ValueError, encode_pong, b"x" * 126)
+
+
+class SplitTests(SynchronousTestCase):
+    """A stream of frames is taken apart again."""
+
+    def test_frames_of_any_length(self) -> None:
+        """Frames of all kinds and lengths that come in one piece come apart whole, in order, and nothing is left."""
+        frames = [encode_message(b"\xc5" * length, binary) for length, _ in _LENGTHS for binary in (False, True)]
+        frames += [PING, encode_pong(b"x"), encode_close(1000, b"bye"), encode_close(None)]
+        self.assertEqual(split(b"".join(frames)), (frames, b""))
+
+    def test_rest(self) -> None:
+        """Wherever a stream is cut, the frames that are whole come out and the beginning of the next is kept."""
+        frames = [encode_message(b"a", False), encode_message(b"b" * 200, True), encode_message(b"c" * 70000, False)]
+        data = b"".join(frames)
+        ends = [0, *(len(b"".join(frames[: count + 1])) for count in range(len(frames)))]
+        for cut in (*range(220), *range(len(data) - 3, len(data) + 1)):
+            whole = sum(cut >= end for end in ends[1:])
+            self.assertEqual(split(data[:cut]), (frames[:whole], data[ends[whole] : cut]), f"{cut=}")
+
+    @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        payloads=st.lists(st.binary(max_size=300), max_size=6),
+        cuts=st.lists(st.integers(1, 40), min_size=1, max_size=60),
+    )
+    def test_pieces(self, payloads: list[bytes], cuts: list[int]) -> None:
+        """However a stream comes in pieces, the same frames come out of it."""
+        frames = [encode_message(payload, True) for payload in payloads]
+        data = b"".join(frames)
+        found: list[bytes] = []
+        rest = b""
+        for cut in [*cuts, len(data)]:
+            piece, data = data[:cut], data[cut:]
+            whole, rest = split(rest + piece)
+            found += whole
+        self.assertEqual((found, rest), (frames, b""))

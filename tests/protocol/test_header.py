@@ -1,6 +1,7 @@
 """Tests of the first frame: each rule, each limit from both sides, and what later joiners get to see of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from mles_tx.protocol.header import (
     MAX_MESSAGE_BYTES,
     MAX_SINCE,
     Header,
+    make_header,
     parse_header,
 )
 
@@ -96,6 +98,16 @@ class LimitTests(_HeaderTests):
     def test_size_before_content(self) -> None:
         """Who sends megabytes as a first frame is told so, whatever they are."""
         self.assertEqual(self.refused(b"\xff" * (MAX_HEADER_BYTES + 1)), CloseReason.HEADER_TOO_LARGE)
+
+    def test_depth(self) -> None:
+        """The limit of nesting is ours, and the same in every version of Python."""
+        for opening, closing in (("[", "]"), ('{"a":', "}")):
+            # The header is the first level; of lists and objects in it there may be 63.
+            fits = _with('"x":' + opening * 62 + ("[]" if opening == "[" else "{}") + closing * 62)
+            self.assertEqual(parse_header(fits, False).uid, "alice")
+            self.assertEqual(
+                self.refused(_with('"x":' + opening * 63 + "[]" + closing * 63)), CloseReason.HEADER_NOT_JSON
+            )
 
 
 class GoodHeaderTests(_HeaderTests):
@@ -487,3 +499,39 @@ class AnyBytesTests(_HeaderTests):
             (uid, channel, history, tuple(since), receive),
         )
         self.assertEqual(json.loads(header.replay), public)
+
+
+class MakeTests(SynchronousTestCase):
+    """The header of a member that is part of the program."""
+
+    def test_as_a_client(self) -> None:
+        """It is the one of a client that sends its uid and channel, with the history that was asked for."""
+        for history in (None, 0, 1, 999_999):
+            header = make_header("alice", 'exa"mple\\', history)
+            payload = b'{"uid":"alice","channel":"exa\\"mple\\\\"}'
+            self.assertEqual(header, Header("alice", 'exa"mple\\', None, history, (), True, payload))
+            self.assertEqual(replace(parse_header(header.replay, False), history=history), header)
+
+    def test_what_no_client_could_send(self) -> None:
+        """Names and histories that would be refused from a client are refused, with the rule that they break."""
+        long = "x" * MAX_HEADER_BYTES
+        table: tuple[tuple[Any, Any, Any, CloseReason], ...] = (
+            ("", "example", None, _UID),
+            ("älice", "example", None, _UID),
+            ("al\nice", "example", None, _UID),
+            ("\ud800", "example", None, _JSON),
+            (None, "example", None, _UID),
+            (7, "example", None, _UID),
+            ("alice", "", None, _CHANNEL),
+            ("alice", "ex\tample", None, _CHANNEL),
+            ("alice", None, None, _CHANNEL),
+            ("alice", "example", -1, _HISTORY),
+            ("alice", "example", True, _HISTORY),
+            ("alice", "example", 1.0, _HISTORY),
+            ("alice", "example", "1", _HISTORY),
+            (long, "example", None, CloseReason.HEADER_TOO_LARGE),
+            ("alice", long, None, CloseReason.HEADER_TOO_LARGE),
+        )
+        for uid, channel, history, reason in table:
+            error = self.assertRaises(ValueError, make_header, uid, channel, history)
+            self.assertEqual(str(error), reason.text, f"{uid!r:.20} {channel!r:.20} {history!r}")
