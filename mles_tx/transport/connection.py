@@ -19,7 +19,7 @@ from mles_tx.channels.channel import Channel
 from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import IMember
 from mles_tx.channels.registry import ChannelRegistry
-from mles_tx.protocol.closing import CloseReason, ProtocolViolation
+from mles_tx.protocol.closing import NO_FAULT, CloseReason, ProtocolViolation
 from mles_tx.protocol.frames import PING
 from mles_tx.protocol.header import HEADER_SECONDS, MAX_MESSAGE_BYTES, Header
 from mles_tx.protocol.ratelimit import MessageRate
@@ -99,6 +99,7 @@ class MlesConnection(WebSocketConnection):
         if factory.settings.rate_limit:
             self._rate = MessageRate(factory.settings.rate_limit)
         self._began = factory.clock.seconds()
+        factory.metrics.active_connections = len(factory.connections)
         factory.awaiting_header.start(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -113,8 +114,12 @@ class MlesConnection(WebSocketConnection):
         super().dataReceived(data)
         if self._probes:
             self._answer_probes(True)  # unless what came was its close frame: that has answered them
+        self._count_taken()
+
+    def _count_taken(self) -> None:
         if self._taken:
             taken, self._taken = self._taken, 0
+            self.factory.metrics.total_messages_received += taken
             if self._rate is not None and self._reason is None:
                 wait = self._rate.take(taken, self.factory.clock.seconds())
                 if wait:
@@ -133,6 +138,8 @@ class MlesConnection(WebSocketConnection):
             self._join(meaning)
 
     def ended(self, reason: CloseReason) -> None:
+        if reason not in NO_FAULT:
+            self.factory.metrics.total_errors += 1
         self.factory.awaiting_header.met(self)
         self.factory.heartbeat.remove(self)
         self._session.close()
@@ -183,6 +190,7 @@ class MlesConnection(WebSocketConnection):
         for frame in frames:
             self.factory.registry.publish(self, frame)
         self._release(_Hold.JOINING)
+        self._count_taken()
 
     def _not_joined(self, failure: Failure) -> None:
         self._joining = None
@@ -262,7 +270,7 @@ class MlesFactory(WebSocketFactory):
 
     Args:
         clock: the reactor, or a `Clock` in tests.
-        registry: where they join.
+        registry: where they join; connections and faults are counted in its metrics.
         settings: what the operator set.
     """
 
@@ -271,6 +279,7 @@ class MlesFactory(WebSocketFactory):
     def __init__(self, clock: IReactorTime, registry: ChannelRegistry, settings: Settings) -> None:
         super().__init__(clock, settings.origin_allowed)
         self.registry = registry
+        self.metrics = registry.metrics
         self.settings = settings
         self.heartbeat = Heartbeat(clock, settings.ping_interval)
         self.awaiting_header = Deadlines[WebSocketConnection](
@@ -280,6 +289,7 @@ class MlesFactory(WebSocketFactory):
 
     def forget(self, connection: WebSocketConnection) -> None:
         super().forget(connection)
+        self.metrics.active_connections = len(self.connections)
         self._look_if_empty()
 
     def close_all(self, reason: CloseReason) -> "Deferred[None]":

@@ -18,6 +18,7 @@ on a reused connection works as well (proxies do that).
 """
 
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -123,6 +124,7 @@ class Door(Protocol):
         self._head = b""
         self._reading = False
         self._leaving = False
+        self.is_surplus = False  #: the server is full: to be told so
         self._channel: _Channel | None = None
 
     def connectionMade(self) -> None:
@@ -216,7 +218,9 @@ class Door(Protocol):
                 break
             head, self._head = self._head[:end], self._head[end:]
             self.factory.heads.met(self)
-            if _UPGRADE.search(head):
+            if self.is_surplus:
+                self.refuse(b"503 Service Unavailable\r\nRetry-After: 10")
+            elif _UPGRADE.search(head):
                 self._to_websocket(head)
             else:
                 self._to_web(head)
@@ -256,13 +260,21 @@ class DoorFactory(Factory):
         clock: the reactor, or a `Clock` in tests.
         websocket: who gets the connections that ask for an upgrade.
         site: who answers everything else.
+        is_full: whether a connection that begins now is to be told that the server is full.
     """
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, websocket: MlesFactory, site: Site) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        websocket: MlesFactory,
+        site: Site,
+        is_full: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.websocket = websocket
         self.site = site
+        self._is_full = is_full
         self.doors: set[Door] = set()
         self._empty: Deferred[None] | None = None
         self.handshakes = Deadlines[Door](clock, HANDSHAKE_SECONDS, Door.abort)
@@ -274,6 +286,7 @@ class DoorFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Door:
         door = Door()
         door.factory = self
+        door.is_surplus = self._is_full()
         return door
 
     def all_met(self, door: Door) -> None:

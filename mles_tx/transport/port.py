@@ -7,6 +7,11 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.tcp import Port, Server
+from twisted.python.failure import Failure
+
+from mles_tx.metrics import Metrics
+
+from .admission import Admission, AdmittingFactory
 
 __all__ = ["BindError", "ListeningPort", "bind", "has_ipv6"]
 
@@ -36,6 +41,17 @@ class _EagerServer(Server):
     for what nearly always would have gone out right away. What the kernel refuses goes Twisted's way.
     """
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        port: Any = self.server
+        self._admission: Admission = port.admission
+        self._admission.open += 1
+
+    def connectionLost(self, reason: Failure) -> None:
+        if hasattr(self, "socket"):  # Twisted may call it twice
+            self._admission.open -= 1
+        super().connectionLost(reason)
+
     def write(self, data: bytes) -> None:
         if self.connected and not (
             self.dataBuffer or self._tempDataBuffer or self.disconnecting or self._writeDisconnected
@@ -53,12 +69,24 @@ class _EagerServer(Server):
 
 
 class ListeningPort(Port):
-    """A port made from a socket that listens already; it belongs to the port from then on."""
+    """A port made from a socket that listens already; it belongs to the port from then on.
 
-    transport = _EagerServer
+    Args:
+        listening: the socket.
+        factory: who builds the protocols of those who are admitted.
+        reactor: the reactor.
+        admission: who is, and where connections are counted; None: everybody.
+    """
 
-    def __init__(self, listening: socket.socket, factory: IProtocolFactory, reactor: Any) -> None:
-        super().__init__(0, factory, interface=listening.getsockname()[0], reactor=reactor)
+    transport: Any = _EagerServer
+
+    def __init__(
+        self, listening: socket.socket, factory: IProtocolFactory, reactor: Any, admission: Admission | None = None
+    ) -> None:
+        if admission is None:
+            admission = Admission(reactor, Metrics())
+        super().__init__(0, AdmittingFactory(admission, factory), interface=listening.getsockname()[0], reactor=reactor)
+        self.admission = admission
         self._preexistingSocket = listening
 
 

@@ -243,7 +243,9 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.closedByMe = True
         self.factory.closing.start(self)
         self._outbox.finish(
-            close_frame(reason), keep=reason in (CloseReason.SERVER_STOPPING, CloseReason.SERVER_RESTARTING)
+            close_frame(reason),
+            keep=reason in (CloseReason.SERVER_STOPPING, CloseReason.SERVER_RESTARTING),
+            flushed=self._flushed,
         )
 
     def abort(self) -> None:
@@ -258,7 +260,7 @@ class WebSocketConnection(WebSocketServerProtocol):
             self._end(CloseReason.LEFT)
             self.state = self.STATE_CLOSING
             self.factory.closing.start(self)
-            self._outbox.finish(encode_close(code, reasonUtf8 or b""), keep=False, flushed=self._lose)
+            self._outbox.finish(encode_close(code, reasonUtf8 or b""), keep=False, flushed=self._flushed)
 
     def unregisterProducer(self) -> None:
         pass  # Autobahn would cut off the outbox before the close frame has left it
@@ -266,6 +268,10 @@ class WebSocketConnection(WebSocketServerProtocol):
     def _closeConnection(self, abort: bool = False) -> None:
         # Aborting would reset the connection under a peer that has just answered our close frame.
         if not self._outbox.is_waiting:
+            self._lose()
+
+    def _flushed(self) -> None:
+        if self.state == self.STATE_CLOSED:  # the peer's close frame came first
             self._lose()
 
     def _end(self, reason: CloseReason) -> None:

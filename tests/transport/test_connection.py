@@ -5,10 +5,12 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
+from mles_tx.channels.history import MemoryHistory
 from mles_tx.channels.member import IMember
+from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.protocol.auth import auth_value
 from mles_tx.protocol.closing import CloseReason
-from mles_tx.transport.connection import Settings
+from mles_tx.transport.connection import PROBE_SECONDS, MlesFactory, Settings
 from tests.wire import Frame, client_frame, close_of, header, upgrade
 
 from .peers import ConnectionTestCase
@@ -337,6 +339,98 @@ class SlowMemberTests(ConnectionTestCase):
         slow.hang_up()
         self.assertEqual([alice.connection], list(self.registry.members))
         self.assertEqual(0, len(self.factory.stalled))
+
+
+class MetricsTests(ConnectionTestCase):
+    """What is counted."""
+
+    def test_active(self) -> None:
+        """Connections count from the upgrade's request until they are gone, members or not."""
+        metrics = self.factory.metrics
+        self.assertEqual(0, metrics.active_connections)
+        alice, stranger = self.join("alice"), self.open()
+        self.assertEqual(2, metrics.active_connections)
+        alice.hang_up()
+        self.assertEqual(1, metrics.active_connections)
+        stranger.connection.close(CloseReason.NO_HEADER)
+        self.clock.advance(5)
+        self.assertTrue(stranger.aborted)
+        self.assertEqual(0, metrics.active_connections)
+
+    def test_received(self) -> None:
+        """Messages of members count, text and binary, in fragments once; first frames, pings and closes do not."""
+        metrics = self.factory.metrics
+        alice, bob = self.join("alice"), self.join("bob")
+        self.assertEqual(0, metrics.total_messages_received)
+        alice.receive(client_frame(1, b"one") + client_frame(2, b"two"))
+        self.assertEqual(2, metrics.total_messages_received)
+        bob.receive(client_frame(1, b"th", final=False) + client_frame(9) + client_frame(0, b"ree"))
+        self.assertEqual(3, metrics.total_messages_received)
+        bob.receive(client_frame(8, (1000).to_bytes(2, "big")))
+        self.assertEqual(3, metrics.total_messages_received)
+
+    def test_received_before_a_late_join(self) -> None:
+        """What was sent while the holder of the uid was asked counts as soon as the newcomer is in."""
+        bob, _, newcomer = self.join("bob"), self.join("alice"), self.open()
+        newcomer.receive(header("alice") + client_frame(1, b"x") * 3)
+        self.assertEqual(0, self.factory.metrics.total_messages_received)
+        self.clock.advance(PROBE_SECONDS)
+        self.end_turn()
+        self.assertEqual(3, len(bob.messages()))
+        self.assertEqual(3, self.factory.metrics.total_messages_received)
+
+    def test_received_with_the_first_frame(self) -> None:
+        """What comes in one piece with the upgrade and the first frame counts as well."""
+        self.connect().receive(upgrade() + header("alice") + client_frame(1, b"x") * 7)
+        self.assertEqual(7, self.factory.metrics.total_messages_received)
+
+    def test_errors(self) -> None:
+        """Who is closed for a fault is counted, once."""
+        metrics = self.factory.metrics
+        self.join("alice")
+        for number, frame in enumerate(
+            (client_frame(1, b"hello"), header("bob", auth="0"), client_frame(1, b"{}", masked=False)),
+            1,
+        ):
+            peer = self.open()
+            peer.receive(frame)
+            self.assertEqual(number, metrics.total_errors)
+            peer.hang_up()
+            self.assertEqual(number, metrics.total_errors)
+
+    def test_uid_taken(self) -> None:
+        """Who wants a uid that is in use is counted, the one who has it is not."""
+        alice, other = self.join("alice"), self.open()
+        other.receive(header("alice"))
+        alice.receive(client_frame(10))
+        self.assertClosed(other, CloseReason.UID_TAKEN)
+        self.assertEqual(1, self.factory.metrics.total_errors)
+
+    def test_silent(self) -> None:
+        """Who never says who it is, or answers no pings, is counted."""
+        self.open()
+        self.clock.advance(30)
+        self.assertEqual(1, self.factory.metrics.total_errors)
+        self.join("alice")
+        self.clock.pump([1] * 98)
+        self.assertEqual(2, self.factory.metrics.total_errors)
+
+    def test_no_errors(self) -> None:
+        """Who leaves, loses its link, or is there when the server ends is not counted."""
+        alice, bob, carol = self.join("alice"), self.join("bob"), self.join("carol")
+        alice.receive(client_frame(8, (1000).to_bytes(2, "big")))
+        alice.hang_up()
+        bob.hang_up()
+        self.factory.close_all(CloseReason.SERVER_STOPPING)
+        carol.hang_up()
+        self.assertEqual((0, 0), (self.factory.metrics.total_errors, self.factory.metrics.active_connections))
+
+    def test_own(self) -> None:
+        """Two servers in one process count each for itself."""
+        registry = ChannelRegistry(self.clock, MemoryHistory(self.clock, limit=200))
+        other = MlesFactory(self.clock, registry, self.settings)
+        self.join("alice")
+        self.assertEqual((1, 0), (self.factory.metrics.active_connections, other.metrics.active_connections))
 
 
 class DrainTests(ConnectionTestCase):

@@ -52,7 +52,8 @@ class DoorTestCase(SynchronousTestCase):
         self.late = _Late()
         sites: dict[str, Any] = {"localhost": Data(b"<!doctype html>hello", "text/html"), "late": self.late}
         self.websocket = MlesFactory(self.clock, registry, Settings())
-        self.factory = DoorFactory(self.clock, self.websocket, make_site(sites))
+        self.is_full = False
+        self.factory = DoorFactory(self.clock, self.websocket, make_site(sites), lambda: self.is_full)
 
     def connect(self, *provides: Any) -> FakeTransport:
         """A peer that has connected and said nothing."""
@@ -129,6 +130,55 @@ class HeadTests(DoorTestCase):
             self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), request)
             self.assertNotIn(b"evil", answer)
             self.assertTrue(peer.finished)
+
+
+class SurplusTests(DoorTestCase):
+    """The server is full."""
+
+    def test_told(self) -> None:
+        """Who comes when the server is full is told so, and when to try again, whatever it asks for."""
+        self.is_full = True
+        for request in (GET, upgrade() + header("alice"), GET * 3):
+            peer = self.connect()
+            self.assertEqual(b"", peer.taken(), "nothing is said before the request has come")
+            peer.receive(request)
+            self.assertEqual(
+                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\n"
+                b"Content-Length: 0\r\nConnection: close\r\n\r\n",
+                peer.taken(),
+            )
+            self.assertTrue(peer.finished)
+            peer.hang_up()
+        self.assertEqual([], list(self.websocket.registry.members))
+        self.assertEqual((set(), set()), (self.factory.doors, self.websocket.connections))
+
+    def test_decided_at_the_beginning(self) -> None:
+        """Who was there before stays, and who came too early is not let in when somebody else goes."""
+        early = self.connect()
+        self.is_full = True
+        late = self.connect()
+        self.is_full = False
+        after = self.connect()
+        for peer, code in ((early, b"200"), (late, b"503"), (after, b"200")):
+            peer.receive(GET)
+            self.assertEqual([code], self.answers(peer))
+
+    def test_early_connection_goes_on(self) -> None:
+        """A connection from before is served on, request after request, and may become a WebSocket."""
+        peer = self.connect()
+        peer.receive(GET)
+        self.is_full = True
+        peer.receive(GET + upgrade())
+        self.assertEqual([b"200", b"200", b"101"], self.answers(peer))
+
+    def test_who_does_not_go(self) -> None:
+        """Who says nothing, or does not hang up when it was told, is cut off."""
+        self.is_full = True
+        silent, told = self.connect(), self.connect()
+        told.receive(GET)
+        self.clock.advance(HEAD_SECONDS)
+        self.assertEqual((True, True), (silent.aborted, told.aborted))
+        self.assertEqual(set(), self.factory.doors)
 
 
 class KeptAliveTests(DoorTestCase):

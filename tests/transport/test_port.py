@@ -12,6 +12,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from mles_tx.metrics import Metrics
+from mles_tx.transport.admission import SURPLUS, Admission
 from mles_tx.transport.port import BindError, ListeningPort, bind, has_ipv6
 
 LOOPBACK = "127.0.0.1"
@@ -258,7 +260,7 @@ class Recorder(Protocol):
         self.reason = reason
 
 
-class ListeningPortTests(SocketTestCase):
+class ListeningPortTestCase(SocketTestCase):
     """A port, driven by hand: what is readable and writable is the test's to say."""
 
     def setUp(self) -> None:
@@ -268,9 +270,13 @@ class ListeningPortTests(SocketTestCase):
         factory.noisy = False
         (bound,) = self.bind((LOOPBACK,))
         self.number: int = bound.getsockname()[1]
-        self.port = ListeningPort(bound, factory, self.reactor)
+        self.port = ListeningPort(bound, factory, self.reactor, self.admission())
         self.port.startListening()
         self.addCleanup(self._stop)
+
+    def admission(self) -> Admission | None:
+        """Who is let in."""
+        return None
 
     def _build(self) -> Recorder:
         self.built.append(Recorder())
@@ -316,6 +322,10 @@ class ListeningPortTests(SocketTestCase):
         while (data := self.turn(client, transport)) is not None:
             received += data
         return received
+
+
+class ListeningPortTests(ListeningPortTestCase):
+    """Accepting, writing, and the end."""
 
     def test_address(self) -> None:
         """It knows where it listens."""
@@ -433,3 +443,70 @@ class ListeningPortTests(SocketTestCase):
         self.assertIsInstance(lost.value, ConnectionLost)
         transport.write(b"after the end")
         self.assertFalse(self.is_writing(transport))
+
+
+class CountingTests(ListeningPortTestCase):
+    """How many connections are open."""
+
+    def test_up_and_down(self) -> None:
+        """A connection counts from the moment it is accepted until it is lost, once."""
+        connected = [self.connect() for _ in range(3)]
+        self.assertEqual(self.port.admission.open, 3)
+        for left, (client, transport) in zip((2, 1, 0), connected, strict=True):
+            client.close()
+            reason = transport.doRead()
+            transport.connectionLost(Failure(reason))
+            self.assertEqual(self.port.admission.open, left)
+            transport.connectionLost(Failure(reason))  # as a reactor may do at its end
+            self.assertEqual(self.port.admission.open, left)
+
+    def test_aborted(self) -> None:
+        """A connection that the server cuts off counts no more, also when the client has vanished meanwhile."""
+        for hang_up in (False, True):
+            client, transport = self.connect()
+            self.assertEqual(self.port.admission.open, 1)
+            if hang_up:
+                client.close()
+            transport.abortConnection()
+            self.reactor.advance(0)
+            self.assertEqual(self.port.admission.open, 0)
+
+    def test_closed(self) -> None:
+        """A connection that the server closes counts no more."""
+        _, transport = self.connect()
+        transport.loseConnection()
+        self.reactor.advance(0)
+        if self.is_writing(transport):
+            transport.connectionLost(Failure(transport.doWrite()))
+        self.assertEqual(self.port.admission.open, 0)
+
+    def test_everybody(self) -> None:
+        """Unless told otherwise a port lets everybody in."""
+        self.assertGreater(self.port.admission.max_connections, 1 << 30)
+
+
+class TurnedAwayTests(ListeningPortTestCase):
+    """A port that does not let everybody in."""
+
+    def admission(self) -> Admission:
+        self.metrics = Metrics()
+        return Admission(self.reactor, self.metrics, max_connections=1)
+
+    def test_hung_up_on(self) -> None:
+        """Who is not let in is hung up on at once, counts as no connection, and gets no protocol."""
+        self.connect()
+        self.port.admission.open += SURPLUS
+        client = self.dial(self.number)
+        self.port.doRead()
+        client.settimeout(20)
+        try:
+            received = client.recv(1)
+        except ConnectionResetError:
+            received = b""
+        self.assertEqual(received, b"")
+        self.assertEqual(len(self.built), 1)
+        self.assertEqual(self.port.admission.open, 1 + SURPLUS)
+        self.assertEqual(self.metrics.snapshot().dropped_by_ip, {LOOPBACK: 1})
+        self.port.admission.open -= SURPLUS
+        self.connect()
+        self.assertEqual((len(self.built), self.port.admission.open), (2, 2))

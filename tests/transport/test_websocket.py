@@ -212,6 +212,20 @@ class LeavingTests(ConnectionTestCase):
         self.assertEqual([2, 8], [frame.opcode for frame in bob.frames()])
         self.assertTrue(bob.finished)
 
+    def test_crossing(self) -> None:
+        """Close frames that cross each other end the connection as soon as ours is out, and not at the deadline."""
+        alice, bob = self.join("alice"), self.join("bob")
+        bob.full = True
+        alice.receive(client_frame(2, bytes(500_000)))
+        self.end_turn()
+        bob.connection.close(CloseReason.TOO_SLOW)
+        bob.receive(client_frame(8))
+        self.assertFalse(bob.finished)
+        bob.drained()
+        self.assertEqual([2, 8], [frame.opcode for frame in bob.frames()])
+        self.assertTrue(bob.finished)
+        self.assertFalse(bob.aborted)
+
     def test_a_fault_of_ours(self) -> None:
         """When the server itself fails, the peer gets 1011 and no word about why."""
         alice = self.join("alice")

@@ -1,0 +1,88 @@
+"""Who is let in at all: decided when a connection is accepted, before a byte is read or TLS begins.
+
+Each address may open so many connections in a while. All of them together are bounded by the descriptors
+the process has: above the bound a few more are let in far enough to be told so, the rest are closed.
+"""
+
+import sys
+
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import Factory
+
+from mles_tx.metrics import Metrics
+from mles_tx.protocol.admission import AddressWindow, source
+
+__all__ = ["Admission", "AdmittingFactory"]
+
+#: Connections above the bound that are answered with 503 instead of being closed without a word.
+SURPLUS = 16
+
+
+class Admission:
+    """The count of connections, of all and of each address.
+
+    Args:
+        clock: where the time comes from.
+        metrics: where those who are turned away are counted.
+        per_ip_limit: connections of one address in a window; 0: any number.
+        per_ip_window: length of the window in seconds.
+        max_connections: connections at one time.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        metrics: Metrics,
+        per_ip_limit: int = 0,
+        per_ip_window: float = 60.0,
+        max_connections: int = sys.maxsize,
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._windows = AddressWindow(per_ip_limit, per_ip_window) if per_ip_limit else None
+        self.max_connections = max_connections
+        self.open = 0
+
+    @property
+    def addresses(self) -> int:
+        """Addresses that are being counted."""
+        return 0 if self._windows is None else len(self._windows)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a connection that is accepted now is one too many."""
+        return self.open >= self.max_connections
+
+    def admits(self, address: IAddress) -> bool:
+        """Count a connection that is being accepted; False when it is to be closed."""
+        host = source(getattr(address, "host", ""))
+        if self._windows is not None and not self._windows.admit(host, self._clock.seconds()):
+            self._metrics.dropped(host)
+            return False
+        if self.is_full:
+            self._metrics.dropped(host)
+            return self.open < self.max_connections + SURPLUS
+        return True
+
+    def sweep(self) -> None:
+        """Forget the addresses whose window has ended."""
+        if self._windows is not None:
+            self._windows.forget_expired(self._clock.seconds())
+
+
+class AdmittingFactory(Factory):
+    """Builds what another factory builds, for those who are admitted.
+
+    Args:
+        admission: who decides.
+        inner: who builds.
+    """
+
+    noisy = False
+
+    def __init__(self, admission: Admission, inner: IProtocolFactory) -> None:
+        self._admission = admission
+        self._inner = inner
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]
+        return self._inner.buildProtocol(addr) if self._admission.admits(addr) else None
