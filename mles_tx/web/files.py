@@ -9,14 +9,18 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 from twisted.web.static import File
 
 from .pages import NOT_FOUND
 from .types import media_type
 
 __all__ = ["SiteFiles"]
+
+#: Files that may be open when nobody says otherwise.
+DEFAULT_FILES = 256
 
 _INDEX = "index.html"
 
@@ -32,15 +36,37 @@ class SiteFiles(Resource):
 
     Args:
         root: the directory. It may come, go and change at any time.
+        slots: one for each file that may be open, shared by all sites of a server; requests wait for theirs.
     """
 
     isLeaf = True
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, slots: DeferredSemaphore | None = None) -> None:
         super().__init__()
         self._root = root
+        self._slots = DeferredSemaphore(DEFAULT_FILES) if slots is None else slots
 
     def render(self, request: Request) -> bytes | int:
+        gone = request.notifyFinish()
+        slot = self._slots.acquire()
+        if slot.called:
+            gone.addBoth(self._give_back)
+            return self._answer(request)
+        gone.addErrback(lambda _: slot.cancel())
+        slot.addCallbacks(self._answer_late, lambda _: None, callbackArgs=(request,))
+        return NOT_DONE_YET
+
+    def _give_back(self, _: object) -> None:
+        self._slots.release()
+
+    def _answer_late(self, _: object, request: Request) -> None:
+        request.notifyFinish().addBoth(self._give_back)
+        answer = self._answer(request)
+        if isinstance(answer, bytes):
+            request.write(answer)
+            request.finish()
+
+    def _answer(self, request: Request) -> bytes | int:
         found = self._find(request.postpath or [b""])
         if found is None:
             return NOT_FOUND.render(request)

@@ -8,11 +8,13 @@ import stat
 import tempfile
 from pathlib import Path
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.web.resource import IResource
 from zope.interface.verify import verifyObject
 
 from mles_tx.web.files import SiteFiles
 from mles_tx.web.hosts import make_site
+from tests.transport.fakes import FakeTransport
 
 from .asking import Reply, WebTestCase, get
 
@@ -147,8 +149,8 @@ NOT_SERVED = (
 )
 
 
-class SiteFilesTests(WebTestCase):
-    """A site's directory as browsers and attackers see it."""
+class SiteFilesTestCase(WebTestCase):
+    """A site's directory."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -235,6 +237,10 @@ class SiteFilesTests(WebTestCase):
     def descriptors(self) -> int:
         """How many descriptors this process has."""
         return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class SiteFilesTests(SiteFilesTestCase):
+    """A site's directory as browsers and attackers see it."""
 
     def test_interface(self) -> None:
         """It can stand wherever twisted.web wants a resource."""
@@ -484,3 +490,133 @@ class SiteFilesTests(WebTestCase):
         self.assertLess(len(peer.taken()), 1_000_000)
         peer.hang_up()
         self.assert_nothing_opened(before)
+
+
+class SlotTests(SiteFilesTestCase):
+    """So many files may be open at one time."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.slots = DeferredSemaphore(1)
+        self.site = make_site({name: SiteFiles(self.root, self.slots) for name in ("localhost", "other.test")})
+        self.write("large", bytes(300_000))
+        self.write("page.txt", b"page")
+
+    def request(self, *requests: bytes) -> FakeTransport:
+        """A connection on which something was asked for."""
+        peer = self.connect(self.site)
+        peer.receive(b"".join(requests))
+        return peer
+
+    def finish(self) -> None:
+        """Hand out everything that can be handed out."""
+        while self.clock.getDelayedCalls():
+            self.clock.advance(1)
+
+    def assert_free(self) -> None:
+        """The slot was given back, once, and nobody waits."""
+        self.assertEqual((self.slots.tokens, self.slots.waiting), (1, []))
+
+    def test_waits(self) -> None:
+        """With one slot the second request waits until the first file is sent, also when it is for another site."""
+        before = self.descriptors()
+        first, second = self.request(get(b"/large")), self.request(get(b"/page.txt", host=b"other.test"))
+        self.clock.advance(1)
+        self.assertEqual(second.taken(), b"")
+        self.assertEqual(self.descriptors(), before + 1)
+        self.finish()
+        self.assertTrue(first.taken().endswith(bytes(300_000)))
+        head, _, body = second.taken().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 200 OK\r\n"))
+        self.assertEqual(body, b"page")
+        self.assert_free()
+        self.assert_nothing_opened(before)
+        self.assertEqual(self.logged, [])
+
+    def test_in_order(self) -> None:
+        """Those who wait get their turn in the order in which they came, whatever they have asked for."""
+        peers = [self.request(get(b"/large"))]
+        wanted = (
+            (get(b"/page.txt"), b"200"),
+            (get(b"/missing"), b"404"),
+            (get(b"/page.txt", method=b"HEAD"), b"200"),
+            (get(b"/page.txt", b"If-Modified-Since: Sat, 02 Jan 2021 03:04:05 GMT"), b"304"),
+            (get(b"/large", b"Range: bytes=5-9"), b"206"),
+            (get(b"/missing", method=b"HEAD"), b"404"),
+        )
+        peers += [self.request(request) for request, _ in wanted]
+        self.assertEqual(len(self.slots.waiting), len(wanted))
+        self.finish()
+        self.assertEqual([peer.taken()[9:12] for peer in peers], [b"200", *(status for _, status in wanted)])
+        self.assert_free()
+
+    def test_late_answers(self) -> None:
+        """Who had to wait gets what it would have got at once, and is then answered on the same connection."""
+        for method in (b"GET", b"HEAD"):
+            for target in (b"/page.txt", b"/missing"):
+                at_once = self.request(get(target, method=method))
+                self.finish()
+                first, late = self.request(get(b"/large")), self.request(get(target, method=method))
+                first.hang_up()
+                late.receive(get(b"/", method=b"HEAD"))
+                self.finish()
+                _, answer, behind = late.taken().split(b"HTTP/1.1 ")
+                self.assertEqual(self.undated(b"HTTP/1.1 " + answer), self.undated(at_once.taken()))
+                self.assertEqual(behind[:3], b"404")
+        self.assert_free()
+
+    def undated(self, answer: bytes) -> list[bytes]:
+        """The lines of an answer without its date."""
+        return [line for line in answer.split(b"\r\n") if not line.startswith(b"Date: ")]
+
+    def test_given_back(self) -> None:
+        """Whatever the answer, the slot is free afterwards."""
+        self.fill()
+        for request in (
+            get(b"/page.txt"),
+            get(b"/page.txt", method=b"HEAD"),
+            get(b"/missing"),
+            get(b"/missing", method=b"HEAD"),
+            get(b"/sub"),
+            get(b"/fifo"),
+            get(b"/%ff"),
+            get(b"/empty"),
+            get(b"/page.txt", b"If-Modified-Since: Sat, 02 Jan 2021 03:04:05 GMT"),
+            get(b"/page.txt", b"Range: bytes=100-"),
+            get(b"/page.txt", method=b"DELETE"),
+        ):
+            peer = self.request(request)
+            self.finish()
+            self.assertTrue(peer.taken().startswith(b"HTTP/1.1 "), request)
+            self.assert_free()
+
+    def test_browser_goes_away(self) -> None:
+        """Who hangs up in the middle of a file gives its slot to the next."""
+        first, second = self.request(get(b"/large")), self.request(get(b"/page.txt"))
+        self.clock.advance(1)
+        first.hang_up()
+        self.finish()
+        self.assertTrue(second.taken().endswith(b"\r\n\r\npage"))
+        self.assert_free()
+
+    def test_waiting_browser_goes_away(self) -> None:
+        """Who hangs up while it waits gives nothing back that it never had, and its turn passes to the next."""
+        before = self.descriptors()
+        first, second, third = (self.request(get(target)) for target in (b"/large", b"/large", b"/page.txt"))
+        second.hang_up()
+        self.assertEqual((self.slots.tokens, len(self.slots.waiting)), (0, 1))
+        self.finish()
+        self.assertEqual([peer.taken()[9:12] for peer in (first, second, third)], [b"200", b"", b"200"])
+        self.assert_free()
+        self.assert_nothing_opened(before)
+        self.assertEqual(self.logged, [])
+
+    def test_goes_away_after_waiting(self) -> None:
+        """Who has waited and hangs up in the middle of its file gives its slot back once."""
+        first, second = self.request(get(b"/large")), self.request(get(b"/large"))
+        first.hang_up()
+        self.clock.advance(1)
+        self.assertEqual(self.slots.tokens, 0)
+        second.hang_up()
+        self.finish()
+        self.assert_free()
