@@ -1,11 +1,13 @@
 """What the documents say is true of the code."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import mles_tx
+from mles_tx.metrics import MetricsSnapshot
 from mles_tx.protocol.auth import auth_value
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.service.options import Options
@@ -28,6 +30,12 @@ class ReadmeTests(SynchronousTestCase):
             {name: letter for letter, name in options.synonyms.items() if len(letter) == 1},
             {name: letter for name, letter in rows if letter},
         )
+
+    def test_metrics(self) -> None:
+        """The list has exactly the metrics there are, in the order of the log."""
+        text = (ROOT / "README.md").read_text()
+        named = re.findall(r"^- `(\w+)`: ", text.partition("### Metrics")[2].partition("## Read on")[0], re.MULTILINE)
+        self.assertEqual([field.name for field in fields(MetricsSnapshot)], named)
 
     def test_links(self) -> None:
         """Every document it points to is there."""
@@ -74,5 +82,5 @@ class ArchitectureTests(SynchronousTestCase):
         """Every class it names in code quotes is there."""
         text = (ROOT / "docs" / "architecture.md").read_text()
         source = "\n".join(path.read_text() for path in (ROOT / "mles_tx").rglob("*.py"))
-        for name in set(re.findall(r"`([A-Z]\w+)(?:\.\w+)?`", text)) - {"CACHE"}:
+        for name in set(re.findall(r"`([A-Z]\w+)(?:\.\w+)?`", text)) - {"CACHE", "Clock"}:
             self.assertRegex(source, rf"class {name}\b")

@@ -7,15 +7,17 @@ __all__ = ["banner"]
 _JOIN = '{"uid":"alice","channel":"example"}'
 
 
-def banner(config: ServerConfig, port: int) -> list[str]:
+def banner(config: ServerConfig, port: int, connections: int) -> list[str]:
     """A few lines for whoever has started it.
 
     Args:
         config: what it serves.
         port: where it listens.
+        connections: how many it has descriptors for.
     """
     if config.is_local:
-        return _local(port) + (["Clients need the key to join."] if config.key else [])
+        needs_key = ["Clients need the key to join."] if config.key else []
+        return [*_local(port), *needs_key, _connections(connections)]
     scheme, plain = ("wss", 443) if config.speaks_tls else ("ws", 80)
     suffix = "" if port == plain else f":{port}"
     lines = [f"serving {scheme}://{_in_url(domain)}{suffix}/" for domain in config.domains]
@@ -26,7 +28,12 @@ def banner(config: ServerConfig, port: int) -> list[str]:
             f"the certificate is self-signed: clients have to be told to trust it ({config.cache / 'self-signed'})"
         )
     lines.append("to join, clients need the key" if config.key else "everybody may join")
+    lines.append(_connections(connections))
     return lines
+
+
+def _connections(number: int) -> str:
+    return f"up to {number} connections at one time (ulimit -Hn sets how many)"
 
 
 def _local(port: int) -> list[str]:

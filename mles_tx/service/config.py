@@ -15,6 +15,8 @@ from platformdirs import user_state_path
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
 
+from .resources import machine_memory
+
 __all__ = ["LOOPBACK", "ConfigError", "ServerConfig", "state_directory"]
 
 #: Where the local mode and `--no-tls` listen.
@@ -31,10 +33,17 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "ping_interval": (1, 1000000),
     "max_missed_pongs": (1, 9),
     "rate_limit": (0, 9999),
+    "filelimit": (1, 999999),
+    "per_ip_limit": (0, 99999),
+    "per_ip_window": (1, 86399),
+    "max_channels": (1, 99999999),
+    "history_total": (1, 99999999),
 }
 
 _TLS_PORT = 443
 _PLAIN_PORT = 8080
+
+_PER_IP_LIMIT = 60
 
 #: RFC 1123 section 2.1, with the underscore that private networks use.
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
@@ -66,6 +75,14 @@ class ServerConfig:
         ping_interval: seconds between two pings, 1 or more.
         max_missed_pongs: pings that may stay unanswered, 1 to 9.
         rate_limit: messages a second of one connection, 1 to 9999; 0: no limit.
+        filelimit: files the web side has open at one time, 1 to 999999.
+        per_ip_limit: connections one address may open in a window, 1 to 99999; 0: any number; None: 60 with TLS,
+            else any number, because then they all come from a proxy or from this machine.
+        per_ip_window: length of the window in seconds, 1 to 86399.
+        max_channels: channels with members or a history, 1 or more.
+        history_total: MiB of memory all histories together may take; None: a quarter of the machine's.
+        metrics_logging: whether the metrics are logged every 10 seconds.
+        listen: False for a server that is mounted in somebody else's site, and has no port of its own.
 
     Raises:
         ConfigError: the values do not fit together.
@@ -83,6 +100,13 @@ class ServerConfig:
     ping_interval: float = 24.0
     max_missed_pongs: int = 3
     rate_limit: int = 100
+    filelimit: int = 256
+    per_ip_limit: int | None = None
+    per_ip_window: int = 60
+    max_channels: int = 100_000
+    history_total: int | None = None
+    metrics_logging: bool = True
+    listen: bool = True
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -152,6 +176,20 @@ class ServerConfig:
         return self.interfaces or (_EVERYWHERE if self.speaks_tls else LOOPBACK)
 
     @property
+    def connections_per_ip(self) -> int:
+        """Connections one address may open in a window; 0: any number."""
+        if self.per_ip_limit is not None:
+            return self.per_ip_limit
+        return _PER_IP_LIMIT if self.speaks_tls else 0
+
+    @property
+    def history_bytes(self) -> int:
+        """Bytes of memory all histories together may take."""
+        if self.history_total is not None:
+            return self.history_total * 1024 * 1024
+        return machine_memory() // 4
+
+    @property
     def hosts(self) -> dict[str, str]:
         """The directory below the root of sites, by each host name that is served."""
         if self.is_local:
@@ -161,4 +199,4 @@ class ServerConfig:
     @property
     def origin_allowed(self) -> OriginPolicy:
         """Which web pages may connect."""
-        return pages_of_this_machine if self.is_local else any_origin
+        return pages_of_this_machine if self.is_local and self.listen else any_origin

@@ -56,11 +56,29 @@ class Options(usage.Options):
         " holds the key that clients need to join, if any."
     )
 
-    optFlags = (["no-tls", None, "Plain HTTP and WebSocket, for use behind a proxy that speaks TLS."],)
+    optFlags = (
+        ["no-metrics-logging", None, "Do not log the metrics every 10 seconds. SIGUSR1 logs them at any time."],
+        ["no-tls", None, "Plain HTTP and WebSocket, for use behind a proxy that speaks TLS."],
+    )
 
     optParameters = (
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
         ["key-file", None, None, "File with the key that clients need to join, instead of MLES_KEY.", Path],
+        [
+            "filelimit",
+            "f",
+            256,
+            "Files the web side has open at one time, 1 to 999999.",
+            _whole("--filelimit", 1, 999999),
+        ],
+        [
+            "history-total",
+            None,
+            None,
+            "Megabytes of memory all histories together may take; above it the least recently used channels lose"
+            " theirs. [default: a quarter of the machine's]",
+            _whole("--history-total", 1, 99999999),
+        ],
         [
             "limit",
             "l",
@@ -69,11 +87,33 @@ class Options(usage.Options):
             _whole("--limit", 1, 999999),
         ],
         [
+            "max-channels",
+            None,
+            100000,
+            "Channels with members or a history, 1 to 99999999.",
+            _whole("--max-channels", 1, 99999999),
+        ],
+        [
             "max-missed-pongs",
             None,
             3,
             "Pings a client may leave unanswered, 1 to 9.",
             _whole("--max-missed-pongs", 1, 9),
+        ],
+        [
+            "per-ip-limit",
+            None,
+            None,
+            "Connections one address may open in a window, 1 to 99999, 0 for any number."
+            " [default: 60 with TLS, else 0]",
+            _whole("--per-ip-limit", 1, 99999, or_zero=True),
+        ],
+        [
+            "per-ip-window",
+            None,
+            60,
+            "Seconds of that window, 1 to 86399.",
+            _whole("--per-ip-window", 1, 86399),
         ],
         [
             "ping-interval",
@@ -177,6 +217,12 @@ class Options(usage.Options):
             ping_interval=self["ping-interval"] / 1000,
             max_missed_pongs=self["max-missed-pongs"],
             rate_limit=self["rate-limit"],
+            filelimit=self["filelimit"],
+            per_ip_limit=self["per-ip-limit"],
+            per_ip_window=self["per-ip-window"],
+            max_channels=self["max-channels"],
+            history_total=self["history-total"],
+            metrics_logging=not self["no-metrics-logging"],
         )
 
     def _state_directory(self) -> Path:

@@ -1,7 +1,7 @@
 """Running a server as a program: what an embedded one must not do to its process.
 
-It says in one line why it cannot start, takes its time from a clock that nobody sets, announces itself, and
-ends at once when it is told twice to end.
+It says in one line why it cannot start, takes its time from a clock that nobody sets and as many descriptors as
+it may have, announces itself, logs its metrics on SIGUSR1, and ends at once when it is told twice to end.
 """
 
 import signal
@@ -18,6 +18,7 @@ from mles_tx.transport.port import BindError
 
 from .banner import banner
 from .config import ServerConfig
+from .resources import raise_descriptor_limit
 from .server import MlesService
 
 __all__ = ["Program", "follow_monotonic_time"]
@@ -42,9 +43,11 @@ class Program(MlesService):
     """
 
     def __init__(self, config: ServerConfig, reactor: Any, announce: Callable[[str], object]) -> None:
+        raise_descriptor_limit()
         super().__init__(config, reactor)
         self._reactor = reactor
         self._announce = announce
+        self._usr1_before: object = None
 
     def privilegedStartService(self) -> None:
         try:
@@ -57,14 +60,23 @@ class Program(MlesService):
             super().startService()
         except (BindError, CertificateError) as error:
             raise SystemExit(f"mles: {error}") from None
-        for line in banner(self.config, self.listener.addresses[0][1]):
+        for line in banner(self.config, self.listener.addresses[0][1], self.listener.admission.max_connections):
             self._announce(line)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGUSR1) != self._usr1:  # else it was started before
+            self._usr1_before = signal.signal(signal.SIGUSR1, self._usr1)
 
     def stopService(self) -> "Deferred[None]":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._told_again)
         return super().stopService()
+
+    def _usr1(self, number: int, frame: FrameType | None) -> None:
+        # twistd rotates its log file on this signal, and keeps doing so.
+        if callable(self._usr1_before):
+            self._usr1_before(number, frame)
+        self._reactor.callFromThread(self.housekeeping.log_metrics)
 
     def _told_again(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self.listener.abort)

@@ -2,43 +2,38 @@
 
     MlesService
      ├ ChannelService   the history and the registry of channels
-     └ Listener         ports → TLS → door → WebSocket | web
+     ├ Listener         ports → admission → TLS → door → WebSocket | web
+     └ Housekeeping     metrics logged, tables shrunk
 
 Start: read the operator's files and bind, which may need root; then, with root given up, all the rest, and
 accept. Stop goes the other way round, one after the other (MultiService would stop all at once): no more
 connections, members told and drained, then the channels.
 """
 
-import socket
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mles_tx.channels.history import MemoryHistory
+from mles_tx.channels.local import LocalMember, Received
 from mles_tx.channels.registry import ChannelRegistry
+from mles_tx.metrics import Metrics, MetricsSnapshot
 from mles_tx.protocol.closing import CloseReason
-from mles_tx.transport.certificates.choice import FixedCertificates
-from mles_tx.transport.certificates.names import covers, is_local_name
-from mles_tx.transport.certificates.pairs import CertificateError, Pair, pair_from_files
-from mles_tx.transport.certificates.selfsigned import self_signed_pair
-from mles_tx.transport.certificates.store import CertificateDirectory
-from mles_tx.transport.connection import MlesFactory, Settings
-from mles_tx.transport.door import DoorFactory
-from mles_tx.transport.port import ListeningPort, bind, has_ipv6
-from mles_tx.transport.tls import tls_factory
-from mles_tx.web.files import SiteFiles
-from mles_tx.web.hosts import make_site
+from mles_tx.protocol.frames import encode_message
+from mles_tx.protocol.header import MAX_MESSAGE_BYTES, make_header
+from mles_tx.web.mount import MlesResource
 
 from .config import ServerConfig
-from .pages import bundled_pages
+from .listener import Listener
 
-__all__ = ["DRAIN_SECONDS", "ChannelService", "Listener", "MlesService"]
+__all__ = ["ChannelService", "Housekeeping", "MlesService"]
 
-#: Seconds after which whoever has not taken its close frame is cut off. A member that reads has it in a fraction.
-DRAIN_SECONDS = 5.0
+#: Seconds between two lines of metrics, as in the reference server.
+_ROUND_SECONDS = 10.0
 
 
 class ChannelService(Service):
@@ -46,11 +41,17 @@ class ChannelService(Service):
 
     Args:
         reactor: whose channels these are.
-        limit: messages in a channel's history.
+        config: how much is remembered.
+        metrics: where messages are counted.
     """
 
-    def __init__(self, reactor: Any, limit: int) -> None:
-        self.registry = ChannelRegistry(reactor, MemoryHistory(reactor, limit))
+    def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics) -> None:
+        self.registry = ChannelRegistry(
+            reactor,
+            MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes),
+            metrics,
+            config.max_channels,
+        )
 
     def startService(self) -> None:
         super().startService()
@@ -61,135 +62,40 @@ class ChannelService(Service):
         self.registry.stop()
 
 
-class Listener(Service):
-    """Everything between the sockets and the channels.
+class Housekeeping(Service):
+    """What is done every now and then, whether anybody comes or not: metrics logged, tables shrunk.
 
     Args:
-        reactor: whose sockets these are.
-        config: what to listen on, and what to show.
-        registry: where members join.
+        reactor: whose time it is.
+        server: whose house it is.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, config: ServerConfig, registry: ChannelRegistry) -> None:
+    def __init__(self, reactor: Any, server: "MlesService") -> None:
         self._reactor = reactor
-        self._config = config
-        self._sockets: list[socket.socket] = []
-        self._ports: list[ListeningPort] = []
-        self._pairs: list[Pair] = []
-        self.websocket = MlesFactory(
-            reactor,
-            registry,
-            Settings(
-                key=config.key,
-                ping_interval=config.ping_interval,
-                max_missed_pongs=config.max_missed_pongs,
-                rate_limit=config.rate_limit,
-                origin_allowed=config.origin_allowed,
-            ),
-        )
-        self.door = DoorFactory(reactor, self.websocket, make_site(self._sites()))
-
-    @property
-    def addresses(self) -> list[tuple[str, int]]:
-        """Addresses and ports it listens on."""
-        return [(port.getHost().host, port.getHost().port) for port in self._ports]
-
-    def privilegedStartService(self) -> None:
-        """Read the operator's certificates and bind: what may need root.
-
-        Raises:
-            CertificateError: a file cannot be used.
-            BindError: an address cannot be listened on.
-        """
-        super().privilegedStartService()
-        self._pairs = [pair_from_files(chain, key) for chain, key in self._config.certificates]
-        interfaces = self._config.listen_interfaces
-        if not self._config.interfaces and not has_ipv6():
-            interfaces = tuple(interface for interface in interfaces if ":" not in interface)
-        self._sockets = bind(interfaces, self._config.listen_port)
+        self._server = server
+        self._timer: IDelayedCall | None = None
 
     def startService(self) -> None:
-        """Accept connections.
-
-        Raises:
-            CertificateError: a self-signed certificate cannot be kept.
-        """
-        if not self._sockets:
-            self.privilegedStartService()
         super().startService()
-        try:
-            factory = self._secured() if self._config.speaks_tls else self.door
-        except BaseException:
-            for bound in self._sockets:
-                bound.close()
-            self._sockets = []
-            raise
-        for bound in self._sockets:
-            port = ListeningPort(bound, factory, self._reactor)
-            port.startListening()
-            self._ports.append(port)
-        self._sockets = []
+        self._timer = self._reactor.callLater(_ROUND_SECONDS, self._round)
 
-    async def drain(self) -> None:
-        """Stop accepting, tell everybody, and wait until they have gone, or have been cut off."""
-        await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
-        self._ports = []
-        for bound in self._sockets:  # of a server that was never started
-            bound.close()
-        self._sockets = []
-        gone = self.websocket.close_all(CloseReason.SERVER_STOPPING)
-        self.door.finish_all()
-        cut = self._reactor.callLater(DRAIN_SECONDS, self.abort)
-        await gone
-        await self.door.when_empty()
-        if cut.active():
-            cut.cancel()
-        self.websocket.stop()
-        self.door.stop()
-
-    def abort(self) -> None:
-        """End what is left of a drain now."""
-        self.websocket.abort_all()
-        self.door.abort_all()
-
-    def stopService(self) -> "Deferred[None]":
+    def stopService(self) -> None:
         super().stopService()
-        return Deferred.fromCoroutine(self.drain())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _secured(self) -> Any:
-        pairs = list(self._pairs)
-        if not pairs:
-            pairs = [self._self_signed()]
-        now = datetime.now(UTC)
-        for pair in pairs:
-            if pair.not_valid_after <= now:
-                self._log.warn("the certificate for {names} has expired: replace it", names=", ".join(pair.names))
-        for domain in self._config.domains:
-            if not any(covers(pair.names, domain) for pair in pairs):
-                self._log.warn("no certificate is for {domain}: clients will refuse it", domain=domain)
-        return tls_factory(self._reactor, FixedCertificates(pairs), self.door)
+    def log_metrics(self) -> None:
+        """Log the metrics now."""
+        self._log.info("metrics: {metrics}", metrics=self._server.metrics())
 
-    def _self_signed(self) -> Pair:
-        names = [domain for domain in self._config.domains if is_local_name(domain)]
-        directory = self._config.cache / "self-signed"
-        try:
-            return self_signed_pair(CertificateDirectory(directory), names, datetime.now(UTC))
-        except OSError as error:
-            raise CertificateError(
-                f"--cache {self._config.cache}: {error.strerror}; give a directory that can be written to"
-            ) from error
-
-    def _sites(self) -> dict[str, SiteFiles]:
-        config = self._config
-        sites = {}
-        for host, directory in config.hosts.items():
-            root = bundled_pages() if config.wwwroot is None else config.wwwroot / directory
-            if not root.is_dir():
-                self._log.warn("{root} is not a directory: {host} has no pages", root=str(root), host=host)
-            sites[host] = SiteFiles(root)
-        return sites
+    def _round(self) -> None:
+        self._timer = self._reactor.callLater(_ROUND_SECONDS, self._round)
+        self._server.listener.admission.sweep()
+        if self._server.config.metrics_logging:
+            self.log_metrics()
 
 
 class MlesService(MultiService):
@@ -203,10 +109,66 @@ class MlesService(MultiService):
     def __init__(self, config: ServerConfig, reactor: Any) -> None:
         super().__init__()
         self.config = config
-        self.channels = ChannelService(reactor, config.limit)
+        self._metrics = Metrics()
+        self.channels = ChannelService(reactor, config, self._metrics)
         self.channels.setServiceParent(self)
-        self.listener = Listener(reactor, config, self.channels.registry)
+        self.listener = Listener(reactor, config, self.channels.registry, self._metrics)
         self.listener.setServiceParent(self)
+        self.housekeeping = Housekeeping(reactor, self)
+        self.housekeeping.setServiceParent(self)
+
+    def metrics(self) -> MetricsSnapshot:
+        """The metrics now."""
+        self._metrics.total_channels = self.channels.registry.count_channels()
+        return self._metrics.snapshot()
+
+    def resource(self) -> MlesResource:
+        """A resource to mount where WebSocket clients are to find this server in a site that exists already."""
+        return MlesResource(self.listener.websocket)
+
+    def publish(self, channel: str, message: str | bytes, uid: str = "server") -> None:
+        """Say something on a channel: to all its members, and to its history.
+
+        Args:
+            channel: its name, printable ASCII.
+            message: text, or bytes for a binary message; at most 1 MiB.
+            uid: who says it, for `since`; printable ASCII.
+
+        Raises:
+            ValueError: the channel, the uid or the message is not what a client could send.
+            ProtocolViolation: SERVER_FULL, there are too many channels.
+        """
+        payload = message if isinstance(message, bytes) else message.encode("utf-8")
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, and this one {len(payload)}")
+        header = make_header(uid, channel)
+        frame = encode_message(payload, isinstance(message, bytes))
+        self.channels.registry.announce(header.channel, header.uid, frame)
+
+    async def join(
+        self,
+        channel: str,
+        uid: str,
+        received: Received,
+        closed: Callable[[CloseReason], object] | None = None,
+        history: int | None = None,
+    ) -> LocalMember:
+        """Be a member without a socket.
+
+        Args:
+            channel: its name, printable ASCII.
+            uid: who joins; printable ASCII.
+            received: called with each message, first those of the history: text as str, others as bytes.
+            closed: called with the reason when the server ends the membership.
+            history: at most that many of the last messages; None: all there is, with the join frames.
+
+        Raises:
+            ValueError: the channel or the uid is not what a client could send.
+            ProtocolViolation: UID_TAKEN or SERVER_FULL.
+        """
+        member = LocalMember(self.channels.registry, received, closed)
+        await self.channels.registry.join(make_header(uid, channel, history), member)
+        return member
 
     def stopService(self) -> "Deferred[None]":
         """Stop, listener first.
@@ -218,5 +180,6 @@ class MlesService(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.housekeeping.stopService()
         await self.listener.stopService()
         self.channels.stopService()

@@ -7,6 +7,7 @@ from typing import Any
 from platformdirs import user_state_path
 from twisted.trial.unittest import SynchronousTestCase
 
+from mles_tx.service import config as config_module
 from mles_tx.service.config import LOOPBACK, ConfigError, ServerConfig, state_directory
 from mles_tx.transport.origins import any_origin, pages_of_this_machine
 
@@ -96,6 +97,13 @@ class ServerConfigTests(SynchronousTestCase):
                 ping_interval=24.0,
                 max_missed_pongs=3,
                 rate_limit=100,
+                filelimit=256,
+                per_ip_limit=None,
+                per_ip_window=60,
+                max_channels=100_000,
+                history_total=None,
+                metrics_logging=True,
+                listen=True,
             ),
         )
 
@@ -111,6 +119,11 @@ class ServerConfigTests(SynchronousTestCase):
             ("ping_interval", 1.0, 999999.999, (0.0, 0.5, -1.0)),
             ("max_missed_pongs", 1, 9, (0, 10)),
             ("rate_limit", 0, 9999, (-1, 10000)),
+            ("filelimit", 1, 999999, (0, 1000000)),
+            ("per_ip_limit", 0, 99999, (-1, 100000)),
+            ("per_ip_window", 1, 86399, (0, 86400)),
+            ("max_channels", 1, 99999999, (0, 100000000)),
+            ("history_total", 1, 99999999, (0, 100000000)),
         ):
             for value in (low, high):
                 good: dict[str, Any] = {field: value}
@@ -141,6 +154,30 @@ class ServerConfigTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, ServerConfig, **fields)
             self.assertEqual(str(error), message)
 
+    def test_connections_per_address(self) -> None:
+        """With TLS an address may open 60 connections a minute; without, all may come from one proxy: any number."""
+        proxied: dict[str, Any] = {"domains": ("example.org",), "tls": False}
+        secure: dict[str, Any] = {"domains": ("localhost",)}
+        for fields, given, expected in (
+            ({}, None, 0),
+            (proxied, None, 0),
+            (secure, None, 60),
+            ({}, 5, 5),
+            (proxied, 7, 7),
+            (secure, 9, 9),
+            (secure, 0, 0),
+        ):
+            config = ServerConfig(**fields, per_ip_limit=given)
+            self.assertEqual((fields, given, config.connections_per_ip), (fields, given, expected))
+
+    def test_history_bytes(self) -> None:
+        """All histories together have the megabytes that were given, or else a quarter of the machine's memory."""
+        self.assertEqual(ServerConfig(history_total=3).history_bytes, 3_145_728)
+        for memory, quarter in ((8_000_000_000, 2_000_000_000), (103, 25)):
+            self.patch(config_module, "machine_memory", lambda memory=memory: memory)
+            self.assertEqual(ServerConfig().history_bytes, quarter)
+            self.assertEqual(ServerConfig(history_total=1).history_bytes, 1_048_576)
+
     def test_local_names_need_no_certificate(self) -> None:
         """Names and addresses for private use are served with a certificate we make."""
         names = ("localhost", "a.localhost", "b.test", "c.internal", "10.0.0.1", "::1")
@@ -156,6 +193,7 @@ class ServerConfigTests(SynchronousTestCase):
     def test_origins(self) -> None:
         """On a laptop pages from elsewhere may not connect; a server with a domain is for everybody's pages."""
         self.assertIs(ServerConfig().origin_allowed, pages_of_this_machine)
+        self.assertIs(ServerConfig(listen=False).origin_allowed, any_origin)
         self.assertIs(ServerConfig(domains=("localhost",)).origin_allowed, any_origin)
         self.assertIs(ServerConfig(domains=("example.org",), tls=False).origin_allowed, any_origin)
 

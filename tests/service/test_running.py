@@ -1,5 +1,6 @@
 """A server that has its process to itself."""
 
+import resource
 import signal
 import socket
 import threading
@@ -10,11 +11,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service import server
+from mles_tx.service import listener
 from mles_tx.service.banner import banner
 from mles_tx.service.config import ServerConfig
+from mles_tx.service.resources import connections_for
 from mles_tx.service.running import Program, follow_monotonic_time
 from mles_tx.transport import websocket
 from mles_tx.transport.door import Door
@@ -48,7 +51,7 @@ class ProgramTestCase(SynchronousTestCase):
         self.announced: list[str] = []
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
     def program(self, **fields: Any) -> Program:
@@ -80,7 +83,8 @@ class StartTests(ProgramTestCase):
             self.assertEqual(self.announced, [])
             program.startService()
             _, port = program.listener.addresses[0]
-            self.assertEqual(self.announced, banner(program.config, port))
+            connections = program.listener.admission.max_connections
+            self.assertEqual(self.announced, banner(program.config, port, connections))
             self.assertIn(f":{port}/", "\n".join(self.announced))
             self.assertIsNone(self.successResultOf(self.stop(program)))
 
@@ -126,7 +130,7 @@ class StartTests(ProgramTestCase):
         def fail(*args: object) -> None:
             raise ZeroDivisionError
 
-        self.patch(server, "bind", fail)
+        self.patch(listener, "bind", fail)
         self.assertRaises(ZeroDivisionError, self.program().privilegedStartService)
 
 
@@ -136,7 +140,7 @@ class StopTests(ProgramTestCase):
     def setUp(self) -> None:
         super().setUp()
         # Nothing but the second signal is to cut a peer off here.
-        self.patch(server, "DRAIN_SECONDS", 3600.0)
+        self.patch(listener, "DRAIN_SECONDS", 3600.0)
         self.patch(websocket, "CLOSE_SECONDS", 3600.0)
 
     def begin(self) -> tuple[Program, FakeTransport]:
@@ -210,3 +214,83 @@ class StopTests(ProgramTestCase):
         peer.hang_up()
         self.finish(stopped[0])
         self.assertEqual([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)], before)
+
+
+class MetricsTests(ProgramTestCase):
+    """SIGUSR1."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[str] = []
+        observer: Any = self._observe
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def _observe(self, event: LogEvent) -> None:
+        line = formatEvent(event)
+        if line.startswith("metrics: "):
+            self.lines.append(line)
+
+    def usr1(self) -> list[str]:
+        """The lines of metrics after another signal."""
+        signal.raise_signal(signal.SIGUSR1)
+        self.reactor.advance(0)
+        return self.lines
+
+    def test_at_once(self) -> None:
+        """The metrics are logged at once, also when that is switched off, and the program goes on."""
+        for logging in (True, False):
+            self.lines.clear()
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            program = self.program(metrics_logging=logging)
+            self.start(program)
+            self.assertEqual(self.usr1(), [f"metrics: {program.metrics()}"])
+            self.assertEqual(len(self.usr1()), 2)
+            self.assertTrue(program.running)
+            self.assertIsNone(self.successResultOf(self.stop(program)))
+
+    def test_handler_only_tells(self) -> None:
+        """The signal handler itself does nothing but tell the reactor."""
+        program = self.program()
+        self.start(program)
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertEqual(self.lines, [])
+        self.reactor.advance(0)
+        self.assertEqual(len(self.lines), 1)
+        self.assertIsNone(self.successResultOf(self.stop(program)))
+
+    def test_others_are_told_too(self) -> None:
+        """What twistd does on this signal it goes on doing."""
+        told: list[int] = []
+        signal.signal(signal.SIGUSR1, lambda number, frame: told.append(number))
+        program = self.program()
+        self.start(program)
+        self.assertEqual((len(self.usr1()), told), (1, [signal.SIGUSR1]))
+        self.assertIsNone(self.successResultOf(self.stop(program)))
+
+    def test_started_again(self) -> None:
+        """A program that was stopped and started logs one line for each signal."""
+        program = self.program()
+        for number in (1, 2):
+            self.start(program)
+            self.assertEqual(len(self.usr1()), number)
+            self.assertIsNone(self.successResultOf(self.stop(program)))
+
+    def test_in_a_thread(self) -> None:
+        """In a thread that cannot have signals it is started without them."""
+        before = signal.getsignal(signal.SIGUSR1)
+        program = self.program()
+        thread = threading.Thread(target=self.start, args=(program,))
+        thread.start()
+        thread.join()
+        self.assertEqual((program.running, signal.getsignal(signal.SIGUSR1)), (1, before))
+        self.assertIsNone(self.successResultOf(self.stop(program)))
+
+    def test_descriptors(self) -> None:
+        """A program has as many descriptors as it may, and says how many connections it has room for."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] - 1, before[1]))
+        program = self.program(filelimit=1)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
+        self.assertEqual(program.listener.admission.max_connections, connections_for(before[1], 1))

@@ -1,193 +1,46 @@
-"""The service tree: a whole server in this process, with real sockets on loopback."""
+"""The service tree: its parts, its life, and what it does by itself."""
 
-import socket
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cryptography.x509 import Certificate
 from twisted.application.service import IService, MultiService
-from twisted.internet.ssl import Certificate as TwistedCertificate
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mles_tx.channels.registry import ChannelRegistry
-from mles_tx.service import server
+from mles_tx.metrics import Metrics, MetricsSnapshot
+from mles_tx.protocol.frames import encode_message
 from mles_tx.service.config import ServerConfig
-from mles_tx.service.pages import bundled_pages
-from mles_tx.service.server import DRAIN_SECONDS, ChannelService, MlesService
-from mles_tx.transport import websocket
-from mles_tx.transport.certificates.names import names_of
+from mles_tx.service.resources import connections_for, descriptor_limit
+from mles_tx.service.server import ChannelService, Housekeeping, MlesService
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.connection import Settings
-from mles_tx.transport.door import Door
 from mles_tx.transport.origins import any_origin, pages_of_this_machine
-from mles_tx.transport.port import BindError, has_ipv6
-from tests.transport.certificates.making import Made, make
+from mles_tx.transport.port import BindError
 from tests.transport.fakes import FakeTransport
-from tests.transport.hellos import (
-    ALERT,
-    BAD_SUITES,
-    ECDSA_SUITES,
-    FATAL,
-    HANDSHAKE,
-    PROTOCOL_VERSION,
-    SERVER_HELLO,
-    TLS_1_1,
-    TLS_1_2,
-    client_hello,
-)
 from tests.wire import client_frame, close_of, header, read_frames, split_answer, upgrade
 
-from .clients import AnyCertificate, Client, dial, get, reactor
-
-FOUND = "HTTP/1.1 200 OK"
-NOT_FOUND = "HTTP/1.1 404 Not Found"
+from .clients import get, reactor
+from .servers import FOUND, DrainTestCase, ServerTestCase, occupied
 
 
-@contextmanager
-def logged() -> Iterator[list[str]]:
-    """The warnings that are logged meanwhile."""
-    lines: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_level"].name in ("warn", "error", "critical"):
-            lines.append(formatEvent(event))
-
-    observer: Any = observe
-    globalLogPublisher.addObserver(observer)
-    try:
-        yield lines
-    finally:
-        globalLogPublisher.removeObserver(observer)
-
-
-def occupied() -> tuple[socket.socket, int]:
-    """A loopback port that another program listens on."""
-    other = socket.socket()
-    other.bind(("127.0.0.1", 0))
-    other.listen()
-    return other, other.getsockname()[1]
-
-
-class ServerTestCase(TestCase):
-    """Servers that end with their test."""
-
-    def setUp(self) -> None:
-        self.directory = Path(self.mktemp()).absolute()
-        self.directory.mkdir()
-        self.cache = self.directory / "cache"
-
-    def start(self, **fields: Any) -> MlesService:
-        """A server that has been started, on a free port."""
-        service = MlesService(ServerConfig(**{"port": 0, "cache": self.cache, **fields}), reactor)
-        service.privilegedStartService()
-        service.startService()
-        self.addCleanup(self._stop, service)
-        return service
-
-    async def _stop(self, service: MlesService) -> None:
-        if service.running:
-            await service.stopService()
-
-    def start_secure(self, **fields: Any) -> MlesService:
-        """One with TLS, on 127.0.0.1 alone."""
-        return self.start(**{"domains": ("localhost",), "interfaces": ("127.0.0.1",), **fields})
-
-    def port(self, service: MlesService) -> int:
-        """Where a server listens."""
-        return service.listener.addresses[0][1]
-
-    def write(self, name: str, content: bytes) -> Path:
-        """A file of the operator's."""
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return path
-
-    def files(self, made: Made, name: str) -> tuple[Path, Path]:
-        """Certificate and key as an operator's files."""
-        return self.write(f"{name}.pem", made.certificate_pem), self.write(f"{name}-key.pem", made.key_pem)
-
-    def trust(self, name: str = "localhost", host: str = "localhost", offered: tuple[bytes, ...] = ()) -> Any:
-        """A client's TLS that trusts the self-signed certificate, for a host name."""
-        text = (self.cache / "self-signed" / f"{name}.pem").read_bytes()
-        root = TwistedCertificate.loadPEM(text[text.index(b"-----BEGIN CERTIFICATE") :])
-        return optionsForClientTLS(host, trustRoot=root, acceptableProtocols=list(offered) or None)
-
-    async def join(self, service: MlesService, uid: str, tls: Any = None, **more: Any) -> Client:
-        """A member."""
-        client = await dial(self.port(service), tls)
-        client.transport.write(upgrade())
-        await client.until(b"\r\n\r\n")
-        client.transport.write(header(uid, **more) + client_frame(9, b"joined"))
-        await client.until(b"joined")
-        client.received = b""
-        return client
-
-    async def shown(self, service: MlesService, name: str | None = None) -> Certificate:
-        """The certificate a client is shown that asks for a server by name."""
-        client = await dial(self.port(service), AnyCertificate(name))
-        client.transport.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await client.until(b"HTTP/1.1 ")
-        certificate: Certificate = client.transport.getPeerCertificate().to_cryptography()
-        await client.hang_up()
-        return certificate
-
-    def assert_free(self, port: int) -> None:
-        """Nobody listens on a port of 127.0.0.1 any more."""
-        with socket.socket() as probe:
-            self.assertNotEqual(probe.connect_ex(("127.0.0.1", port)), 0)
-
-
-class LocalServerTests(ServerTestCase):
-    """A server on a laptop: plain HTTP and WebSocket on loopback."""
+class MlesServiceTests(ServerTestCase):
+    """A server as a service among others."""
 
     def test_interface(self) -> None:
         """It is a service as twistd and applications use them."""
         service = MlesService(ServerConfig(), reactor)
-        for part in (service, service.channels, service.listener):
+        for part in (service, service.channels, service.listener, service.housekeeping):
             self.assertTrue(verifyObject(IService, part))
 
     def test_nothing_before_the_start(self) -> None:
         """Made but not started, it neither listens nor keeps a timer."""
         service = MlesService(ServerConfig(port=0), reactor)
         self.assertEqual((service.running, service.listener.addresses), (0, []))
-
-    async def test_page(self) -> None:
-        """Started, it shows its page on a free port of the loopback addresses."""
-        service = self.start()
-        page = (bundled_pages() / "index.html").read_bytes()
-        port = self.port(service)
-        self.assertGreater(port, 0)
-        for host in ("localhost", f"localhost:{port}", "127.0.0.1", f"127.0.0.1:{port}", f"[::1]:{port}"):
-            self.assertEqual((host, *await get(port, host=host)), (host, FOUND, page))
-        self.assertEqual((await get(port, host="example.org"))[0], NOT_FOUND)
-        self.assertEqual((await get(port, "/missing"))[0], NOT_FOUND)
-
-    def test_addresses(self) -> None:
-        """It listens on the same port of both loopback addresses, and on no other address."""
-        service = self.start()
-        hosts = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
-        self.assertEqual(service.listener.addresses, [(host, self.port(service)) for host in hosts])
-
-    def test_without_ipv6(self) -> None:
-        """On a machine without IPv6 the other loopback address is enough."""
-        self.patch(server, "has_ipv6", lambda: False)
-        self.assertEqual([host for host, _ in self.start().listener.addresses], ["127.0.0.1"])
-
-    async def test_own_pages(self) -> None:
-        """With --wwwroot it shows the pages in the directory `localhost` there."""
-        self.write("www/localhost/index.html", b"my own")
-        service = self.start(wwwroot=self.directory / "www")
-        for host in ("localhost", "127.0.0.1"):
-            self.assertEqual(await get(self.port(service), host=host), (FOUND, b"my own"))
 
     async def test_members_talk(self) -> None:
         """Clients join, hear each other, and find what was said when they come later."""
@@ -216,19 +69,6 @@ class LocalServerTests(ServerTestCase):
         await stopped
         self.assertEqual((service.running, service.listener.addresses), (0, []))
         self.assert_free(port)
-
-    async def test_stop_with_idle_connections(self) -> None:
-        """Connections on which nobody says anything, or which are kept for another request, are closed at once."""
-        service = self.start()
-        silent = await dial(self.port(service))
-        half = await dial(self.port(service))
-        half.transport.write(b"GET / HT")
-        kept = await dial(self.port(service))
-        kept.transport.write(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await kept.until(b"\r\n\r\n")
-        await service.stopService()
-        for client in (silent, half, kept):
-            await client.ended
 
     async def test_again(self) -> None:
         """It can be started and stopped any number of times, and keeps what was said while it is stopped."""
@@ -277,15 +117,6 @@ class LocalServerTests(ServerTestCase):
         self.assertEqual((await get(self.port(service)))[0], FOUND)
         await application.stopService()
 
-    def test_port_in_use(self) -> None:
-        """A port that is taken is told before anything has been started."""
-        other, port = occupied()
-        self.addCleanup(other.close)
-        service = MlesService(ServerConfig(port=port, cache=self.cache), reactor)
-        error = self.assertRaises(BindError, service.privilegedStartService)
-        self.assertIn(f"cannot listen on 127.0.0.1:{port}: another program listens there", str(error))
-        self.assertEqual((service.running, service.listener.addresses), (0, []))
-
     async def test_port_is_free_later(self) -> None:
         """A server that could not be started can be started once the port is free."""
         other, port = occupied()
@@ -305,24 +136,32 @@ class LocalServerTests(ServerTestCase):
         await service.stopService()
         self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
 
-    async def test_key(self) -> None:
-        """With a key, who joins without it is refused."""
-        service = self.start(key=b"s3cret")
-        client = await dial(self.port(service))
-        client.transport.write(upgrade())
-        await client.until(b"\r\n\r\n")
-        client.transport.write(header("alice"))
-        await client.until(b"needs auth")
-        await client.hang_up()
-        member = await self.join(service, "alice", auth="2446b8f3f28ff385")
-        await member.hang_up()
+    def test_nothing_left_after_a_failed_start(self) -> None:
+        """A server that could not be started leaves no timer once it is stopped."""
+        cache = self.write("file", b"") / "cache"
+        fake = MemoryReactorClock()
+        service = MlesService(ServerConfig(domains=("localhost",), port=0, cache=cache), fake)
+        self.assertRaises(CertificateError, service.startService)
+        stopped = service.stopService()
+        fake.advance(0)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual(fake.getDelayedCalls(), [])
+        parts = (service, service.channels, service.listener, service.housekeeping)
+        self.assertEqual([part.running for part in parts], [0, 0, 0, 0])
 
-    async def test_foreign_pages(self) -> None:
-        """A page of the web may not connect to a server on a laptop."""
-        service = self.start()
-        client = await dial(self.port(service))
-        client.transport.write(upgrade("Origin: https://example.org"))
-        self.assertTrue((await client.to_the_end()).startswith(b"HTTP/1.1 403 "))
+
+class OrderTests(DrainTestCase):
+    """What ends first, and what last."""
+
+    def test_channels_end_last(self) -> None:
+        """The channels are there until the last connection has gone."""
+        member = self.member("alice")
+        stopped = self.service.stopService()
+        self.reactor.advance(0)
+        self.assertEqual((self.service.listener.running, self.service.channels.running), (0, 1))
+        member.hang_up()
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual(self.service.channels.running, 0)
 
 
 class SettingsTests(SynchronousTestCase):
@@ -345,6 +184,37 @@ class SettingsTests(SynchronousTestCase):
         service = MlesService(ServerConfig(domains=("localhost",)), Clock())
         self.assertEqual(service.listener.websocket.settings, Settings(origin_allowed=any_origin))
 
+    def test_admission(self) -> None:
+        """The limit for each address, and the room that descriptors and files leave, are those of the door."""
+        clock = Clock()
+        config = ServerConfig(per_ip_limit=2, per_ip_window=5, filelimit=3)
+        admission = MlesService(config, clock).listener.admission
+        self.assertEqual(admission.max_connections, connections_for(descriptor_limit(), 3))
+        comes = IPv4Address("TCP", "10.0.0.1", 12345)
+        self.assertEqual([admission.admits(comes) for _ in range(3)], [True, True, False])
+        clock.advance(5)
+        self.assertTrue(admission.admits(comes))
+        admission = MlesService(ServerConfig(), clock).listener.admission
+        self.assertEqual([admission.admits(comes) for _ in range(100)], [True] * 100)
+        admission = MlesService(ServerConfig(domains=("localhost",)), clock).listener.admission
+        self.assertEqual([admission.admits(comes) for _ in range(61)], [True] * 60 + [False])
+
+    def test_max_channels(self) -> None:
+        """There are as many channels as the operator has said."""
+        registry = MlesService(ServerConfig(max_channels=2), Clock()).channels.registry
+        for channel in ("a", "b", "c"):
+            registry.announce(channel, "server", encode_message(b"hello", False))
+            registry.flush()
+        self.assertEqual(registry.count_channels(), 2)
+
+    def test_history_total(self) -> None:
+        """All histories together take as much memory as the operator has said."""
+        registry = MlesService(ServerConfig(history_total=1), Clock()).channels.registry
+        for channel in ("a", "b", "c", "d", "e"):
+            registry.announce(channel, "server", encode_message(bytes(300_000), True))
+            registry.flush()
+        self.assertEqual(registry.count_channels(), 3)
+
     def test_limit(self) -> None:
         """A channel remembers as many messages as the operator has said."""
         reactor = MemoryReactorClock()
@@ -362,13 +232,127 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual([frame.payload for frame in read_frames(frames)], [b"2", b"3", b"4"])
 
 
+class HousekeepingTests(SynchronousTestCase):
+    """What a server does by itself, every now and then."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.lines: list[str] = []
+        observer: Any = self._observe
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def _observe(self, event: LogEvent) -> None:
+        line = formatEvent(event)
+        if line.startswith("metrics: "):
+            self.lines.append(line)
+
+    def start(self, **fields: Any) -> MlesService:
+        """A server without a port, as one that is mounted in somebody else's site."""
+        service = MlesService(ServerConfig(listen=False, **fields), self.reactor)
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(self._stop, service)
+        return service
+
+    def _stop(self, service: MlesService) -> None:
+        if service.running:
+            stopped = service.stopService()
+            self.reactor.advance(10)
+            self.assertIsNone(self.successResultOf(stopped))
+
+    def join(self, service: MlesService, uid: str, channel: str = "example") -> FakeTransport:
+        """A member."""
+        protocol: Any = service.listener.websocket.buildProtocol(None)
+        peer = FakeTransport(protocol)
+        peer.receive(upgrade() + header(uid, channel))
+        return peer
+
+    def test_every_ten_seconds(self) -> None:
+        """The metrics are logged every ten seconds from the start to the stop, and not before."""
+        service = self.start()
+        self.assertEqual(self.lines, [])
+        found = []
+        for _ in range(50):
+            self.reactor.advance(1)
+            found.append(len(self.lines))
+        self.assertEqual(found, [second // 10 for second in range(1, 51)])
+        self._stop(service)
+        self.reactor.advance(60)
+        self.assertEqual(len(self.lines), 5)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_line(self) -> None:
+        """The line has all the numbers, as they are then."""
+        service = self.start()
+        alice, _ = self.join(service, "alice"), self.join(service, "bob")
+        alice.receive(client_frame(1, b"hello") * 3)
+        service.listener.admission.admits(IPv4Address("TCP", "10.0.0.1", 12345))
+        self.reactor.advance(10)
+        self.assertEqual(
+            self.lines,
+            [
+                "metrics: active_connections 2, total_messages_sent 3, total_messages_received 3, total_channels 1,"
+                " total_errors 0, total_dropped_connections 0, dropped_by_ip {}"
+            ],
+        )
+
+    def test_switched_off(self) -> None:
+        """Switched off, no line is logged by itself; asked for, one is."""
+        service = self.start(metrics_logging=False)
+        self.reactor.pump([1] * 60)
+        self.assertEqual(self.lines, [])
+        service.housekeeping.log_metrics()
+        self.assertEqual(len(self.lines), 1)
+
+    def test_addresses_are_forgotten(self) -> None:
+        """Addresses that do not come any more are forgotten without anybody else coming, logged or not."""
+        service = self.start(metrics_logging=False, per_ip_limit=1, per_ip_window=15)
+        service.listener.admission.admits(IPv4Address("TCP", "10.0.0.1", 12345))
+        found = []
+        for _ in range(2):
+            self.reactor.advance(10)
+            found.append(service.listener.admission.addresses)
+        self.assertEqual(found, [1, 0])
+
+    def test_again(self) -> None:
+        """Stopped and started, it goes on from the numbers it had, and logs once every ten seconds."""
+        service = self.start()
+        self.join(service, "alice").receive(client_frame(1, b"hello"))
+        self.reactor.advance(0)
+        self._stop(service)
+        service.startService()
+        self.reactor.pump([1] * 10)
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn("active_connections 0, total_messages_sent 0, total_messages_received 1, ", self.lines[0])
+
+    def test_two_servers(self) -> None:
+        """Two servers in one process count each for itself."""
+        one, other = self.start(), self.start()
+        alice, _ = self.join(one, "alice"), self.join(one, "bob")
+        alice.receive(client_frame(1, b"hello"))
+        self.join(other, "carol", "elsewhere").receive(client_frame(2, b"\x00") * 2)
+        self.join(other, "dave", "").hang_up()
+        self.reactor.advance(0)
+        self.assertEqual(one.metrics(), MetricsSnapshot(2, 1, 1, 1, 0, 0, {}))
+        self.assertEqual(other.metrics(), MetricsSnapshot(1, 0, 2, 1, 1, 0, {}))
+
+    def test_parts(self) -> None:
+        """It is a service of its own, and has no timer when the server could not be started."""
+        service = MlesService(ServerConfig(listen=False), self.reactor)
+        self.assertIsInstance(service.housekeeping, Housekeeping)
+        self.assertTrue(verifyObject(IService, service.housekeeping))
+        service.housekeeping.stopService()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
 class ChannelServiceTests(SynchronousTestCase):
     """The channels as a service."""
 
     def test_timer(self) -> None:
         """Idle channels are looked for from the start to the stop, each time."""
         clock = Clock()
-        channels = ChannelService(clock, 200)
+        channels = ChannelService(clock, ServerConfig(), Metrics())
         self.assertIsInstance(channels.registry, ChannelRegistry)
         self.assertEqual(clock.getDelayedCalls(), [])
         for _ in range(2):
@@ -380,329 +364,3 @@ class ChannelServiceTests(SynchronousTestCase):
             channels.stopService()
             self.assertFalse(channels.running)
             self.assertEqual(clock.getDelayedCalls(), [])
-
-
-class DrainTests(SynchronousTestCase):
-    """The end of a server whose peers do not go, on a clock."""
-
-    def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
-        self.service = MlesService(ServerConfig(port=0), self.reactor)
-        self.service.privilegedStartService()
-        self.service.startService()
-
-    def connect(self, data: bytes = b"") -> FakeTransport:
-        """A connection, on which something has come."""
-        door = self.service.listener.door.buildProtocol(None)
-        assert isinstance(door, Door)
-        peer = FakeTransport(door)
-        peer.receive(data)
-        peer.taken()
-        return peer
-
-    def member(self, uid: str) -> FakeTransport:
-        """A member."""
-        peer = self.connect(upgrade() + header(uid, history=0))
-        self.assertFalse(peer.lost)
-        return peer
-
-    def assert_all_gone(self) -> None:
-        """No timer, socket or connection is left."""
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-        self.assertEqual((self.reactor.getReaders(), self.reactor.getWriters()), ([], []))
-        self.assertEqual(self.service.listener.websocket.connections, set())
-        self.assertEqual(self.service.listener.door.doors, set())
-
-    def test_nobody_there(self) -> None:
-        """Without connections it is over as soon as the ports are closed."""
-        stopped = self.service.stopService()
-        self.reactor.advance(0)
-        self.assertIsNone(self.successResultOf(stopped))
-        self.assert_all_gone()
-
-    def test_who_answers_is_not_waited_for(self) -> None:
-        """As soon as the last member has answered it is over."""
-        members = [self.member("alice"), self.member("bob")]
-        stopped = self.service.stopService()
-        self.reactor.advance(0)
-        for member in members:
-            self.assertNoResult(stopped)
-            (*_, last) = read_frames(member.taken())
-            self.assertEqual(close_of(last), (1001, "server is stopping"))
-            member.receive(client_frame(8, last.payload[:2]))
-            member.hang_up()
-        self.assertIsNone(self.successResultOf(stopped))
-        self.assert_all_gone()
-
-    def test_who_does_not_answer_is_cut_off(self) -> None:
-        """Members, half requests and silent connections that do not go are cut off after a while."""
-        peers = [self.member("alice"), self.connect(), self.connect(b"GET / HTTP/1.1\r\n")]
-        stopped = self.service.stopService()
-        self.reactor.advance(0)
-        self.reactor.advance(DRAIN_SECONDS - 0.5)
-        self.assertEqual([peer.aborted for peer in peers], [False, False, False])
-        self.assertNoResult(stopped)
-        self.reactor.advance(0.5)
-        self.assertEqual([peer.aborted for peer in peers], [True, True, True])
-        self.assertIsNone(self.successResultOf(stopped))
-        self.assert_all_gone()
-
-    def test_abort(self) -> None:
-        """Who does not want to wait any longer cuts the rest off."""
-        self.patch(websocket, "CLOSE_SECONDS", 3600.0)
-        peers = [self.member("alice"), self.connect()]
-        stopped = self.service.stopService()
-        self.reactor.advance(0)
-        self.assertNoResult(stopped)
-        self.service.listener.abort()
-        self.assertEqual([peer.aborted for peer in peers], [True, True])
-        self.assertIsNone(self.successResultOf(stopped))
-        self.assert_all_gone()
-
-    def test_what_was_said_arrives(self) -> None:
-        """What a member says just before the end reaches the others before they are told."""
-        alice, bob = self.member("alice"), self.member("bob")
-        alice.receive(client_frame(1, b"last words"))
-        stopped = self.service.stopService()
-        self.reactor.advance(0)
-        frames = read_frames(bob.taken())
-        self.assertEqual([frame.payload for frame in frames if frame.opcode == 1], [b"last words"])
-        self.assertEqual(close_of(frames[-1])[0], 1001)
-        alice.hang_up()
-        bob.hang_up()
-        self.assertIsNone(self.successResultOf(stopped))
-
-    def test_channels_end_last(self) -> None:
-        """The channels are there until the last connection has gone."""
-        member = self.member("alice")
-        stopped = self.service.stopService()
-        self.reactor.advance(0)
-        self.assertEqual((self.service.listener.running, self.service.channels.running), (0, 1))
-        member.hang_up()
-        self.assertIsNone(self.successResultOf(stopped))
-        self.assertEqual(self.service.channels.running, 0)
-
-
-class SecureServerTests(ServerTestCase):
-    """A server with TLS and no certificate of its own."""
-
-    async def test_self_signed(self) -> None:
-        """Whoever was given the certificate can check it, and is connected under the server's name."""
-        service = self.start_secure()
-        client = await dial(self.port(service), self.trust(offered=(b"h2", b"http/1.1")))
-        client.transport.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        await client.until(b"HTTP/1.1 200 OK\r\n")
-        certificate: Certificate = client.transport.getPeerCertificate().to_cryptography()
-        self.assertEqual(names_of(certificate), ("localhost",))
-        self.assertEqual(client.transport.negotiatedProtocol, b"http/1.1")
-        await client.ended
-
-    async def test_never_http_2(self) -> None:
-        """Who offers HTTP/2 alone, or nothing, is served all the same, in HTTP/1.1."""
-        service = self.start_secure()
-        for offered in ((b"h2",), ()):
-            client = await dial(self.port(service), self.trust(offered=offered))
-            client.transport.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            await client.until(b"HTTP/1.1 200 OK\r\n")
-            self.assertIsNone(client.transport.negotiatedProtocol)
-            await client.ended
-
-    async def test_foreign_host(self) -> None:
-        """Pages are there for the server's own names alone."""
-        service = self.start_secure(domains=("localhost", "other.test"))
-        page = (bundled_pages() / "index.html").read_bytes()
-        tls = self.trust
-        self.assertEqual(await get(self.port(service), tls=tls()), (FOUND, page))
-        self.assertEqual(await get(self.port(service), tls=tls(), host="other.test"), (FOUND, page))
-        self.assertEqual((await get(self.port(service), tls=tls(), host="127.0.0.1"))[0], NOT_FOUND)
-
-    async def test_members(self) -> None:
-        """Members join over TLS, and are told when the server stops."""
-        service = self.start_secure()
-        member = await self.join(service, "alice", self.trust(), history=0)
-        stopped = service.stopService()
-        await member.until(b"stopping")
-        self.assertEqual(close_of(read_frames(member.received)[-1]), (1001, "server is stopping"))
-        member.transport.write(client_frame(8, (1001).to_bytes(2, "big")))
-        await member.ended
-        await stopped
-
-    async def test_handshake_not_finished(self) -> None:
-        """A connection in the middle of its handshake does not keep the server from stopping."""
-        service = self.start_secure()
-        client = await dial(self.port(service))
-        client.transport.write(b"\x16\x03\x01\x02\x00\x01")
-        await service.stopService()
-        await client.ended
-
-    async def test_old_tls(self) -> None:
-        """Who speaks nothing newer than TLS 1.1 is told so, and cut off; with TLS 1.2 it goes on."""
-        service = self.start_secure()
-        client = await dial(self.port(service))
-        client.transport.write(client_hello(TLS_1_1, (*ECDSA_SUITES, *BAD_SUITES)))
-        answer = await client.to_the_end()
-        self.assertEqual((answer[0], *answer[5:7]), (ALERT, FATAL, PROTOCOL_VERSION))
-        client = await dial(self.port(service))
-        client.transport.write(client_hello(TLS_1_2, tuple(ECDSA_SUITES)))
-        await client.until(bytes((HANDSHAKE,)))
-        self.assertEqual((client.received[0], client.received[5]), (HANDSHAKE, SERVER_HELLO))
-        await client.hang_up()
-
-    async def test_files(self) -> None:
-        """The certificate and its key are kept, for the server's user alone."""
-        self.start_secure()
-        file = self.cache / "self-signed" / "localhost.pem"
-        self.assertEqual(list(self.cache.rglob("*")), [file.parent, file])
-        self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
-        self.assertEqual(stat.S_IMODE(file.parent.stat().st_mode), 0o700)
-
-    async def test_kept(self) -> None:
-        """The next start shows the same certificate, so that nobody has to trust another."""
-        first = await self.shown(self.start_secure())
-        self.assertEqual(await self.shown(self.start_secure()), first)
-
-    async def test_broken_file(self) -> None:
-        """A kept certificate that is broken keeps no server from starting: a new one takes its place."""
-        file = self.write("cache/self-signed/localhost.pem", b"-----BEGIN PRIVATE KEY-----\nhalf of")
-        shown = await self.shown(self.start_secure())
-        self.assertEqual(names_of(shown), ("localhost",))
-        self.assertIn(b"-----END CERTIFICATE-----", file.read_bytes())
-
-    async def test_only_local_names(self) -> None:
-        """All names of the server stand in the certificate, addresses too."""
-        service = self.start_secure(domains=("localhost", "chat.internal", "127.0.0.1"))
-        self.assertEqual(names_of(await self.shown(service)), ("localhost", "chat.internal", "127.0.0.1"))
-
-    async def test_cache_that_cannot_be_written(self) -> None:
-        """Where the certificate cannot be kept the server does not start, and the option is named."""
-        cache = self.write("file", b"") / "cache"
-        config = ServerConfig(domains=("localhost",), interfaces=("127.0.0.1",), port=0, cache=cache)
-        service = MlesService(config, reactor)
-        before = set(Path("/proc/self/fd").iterdir())
-        service.privilegedStartService()
-        error = self.assertRaises(CertificateError, service.startService)
-        self.assertEqual(str(error), f"--cache {cache}: Not a directory; give a directory that can be written to")
-        self.assertEqual(service.listener.addresses, [])
-        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
-        await service.stopService()
-
-    async def test_cache_that_can_be_written_later(self) -> None:
-        """A server that could not keep its certificate can be started once it can."""
-        in_the_way = self.write("cache", b"")
-        config = ServerConfig(domains=("localhost",), interfaces=("127.0.0.1",), port=0, cache=self.cache)
-        service = MlesService(config, reactor)
-        self.addCleanup(self._stop, service)
-        service.privilegedStartService()
-        self.assertRaises(CertificateError, service.startService)
-        await service.stopService()
-        in_the_way.unlink()
-        service.startService()
-        self.assertEqual((await get(self.port(service), tls=self.trust()))[0], FOUND)
-        await service.stopService()
-
-    def test_nothing_left_after_a_failed_start(self) -> None:
-        """A server that could not be started leaves no timer once it is stopped."""
-        cache = self.write("file", b"") / "cache"
-        fake = MemoryReactorClock()
-        service = MlesService(ServerConfig(domains=("localhost",), port=0, cache=cache), fake)
-        self.assertRaises(CertificateError, service.startService)
-        stopped = service.stopService()
-        fake.advance(0)
-        self.assertIsNone(self.successResultOf(stopped))
-        self.assertEqual(fake.getDelayedCalls(), [])
-        self.assertEqual((service.running, service.channels.running, service.listener.running), (0, 0, 0))
-
-
-class OwnCertificateTests(ServerTestCase):
-    """A server with the operator's certificates."""
-
-    async def test_each_its_own(self) -> None:
-        """Each domain is shown under its own certificate, the first one to whoever names none or a foreign one."""
-        one, other = make("example.org"), make("*.example.net", "example.net")
-        service = self.start_secure(
-            domains=("example.org", "www.example.net", "example.net"),
-            certificates=(self.files(one, "one"), self.files(other, "other")),
-        )
-        for name, made in (
-            ("example.org", one),
-            ("www.example.net", other),
-            ("example.net", other),
-            ("foreign.example", one),
-            (None, one),
-        ):
-            self.assertEqual((name, await self.shown(service, name)), (name, made.certificate))
-        self.assertFalse(self.cache.exists(), "none of our own is made")
-
-    def test_files_come_first(self) -> None:
-        """A file that cannot be used is told before anything is bound, with its option."""
-        chain, key = self.files(make("example.org"), "one")
-        missing = self.directory / "missing.pem"
-        before = set(Path("/proc/self/fd").iterdir())
-        for pair, message in (
-            ((missing, key), f"--certificate {missing}: No such file or directory"),
-            ((chain, missing), f"--private-key {missing}: No such file or directory"),
-            ((key, key), f"--certificate {key}: no PEM certificate in this file"),
-        ):
-            config = ServerConfig(domains=("example.org",), certificates=(pair,), port=0)
-            service = MlesService(config, reactor)
-            error = self.assertRaises(CertificateError, service.privilegedStartService)
-            self.assertEqual(str(error), message)
-        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
-
-    async def test_expired(self) -> None:
-        """An expired certificate is served, better than none, and the operator is warned."""
-        with logged() as warnings:
-            service = self.start_secure(
-                domains=("example.org",), certificates=(self.files(make("example.org", days=-1), "old"),)
-            )
-        self.assertEqual(warnings, ["the certificate for example.org has expired: replace it"])
-        self.assertEqual(names_of(await self.shown(service)), ("example.org",))
-
-    async def test_for_somebody_else(self) -> None:
-        """A domain that no certificate is for is served, and the operator is warned of what clients will do."""
-        with logged() as warnings:
-            service = self.start_secure(
-                domains=("example.org", "www.example.org"), certificates=(self.files(make("example.org"), "one"),)
-            )
-        self.assertEqual(warnings, ["no certificate is for www.example.org: clients will refuse it"])
-        self.assertEqual(names_of(await self.shown(service, "www.example.org")), ("example.org",))
-
-    async def test_new_files(self) -> None:
-        """Stopped and started, it shows the certificate that is in the files then."""
-        files = self.files(make("example.org"), "one")
-        service = self.start_secure(domains=("example.org",), certificates=(files,))
-        await service.stopService()
-        renewed = make("example.org")
-        self.files(renewed, "one")
-        service.startService()
-        self.assertEqual(await self.shown(service), renewed.certificate)
-
-
-class BehindProxyTests(ServerTestCase):
-    """A server behind a proxy that speaks TLS."""
-
-    async def test_plain(self) -> None:
-        """It serves its domains on loopback, in plain HTTP, and makes no certificate."""
-        self.write("www/example.org/index.html", b"from example.org")
-        service = self.start(domains=("example.org", "example.net"), tls=False, wwwroot=self.directory / "www")
-        self.assertEqual({host for host, _ in service.listener.addresses} - {"127.0.0.1", "::1"}, set())
-        self.assertEqual(await get(self.port(service), host="example.org"), (FOUND, b"from example.org"))
-        self.assertEqual((await get(self.port(service), host="localhost"))[0], NOT_FOUND)
-        self.assertFalse(self.cache.exists())
-
-    async def test_domain_without_pages(self) -> None:
-        """A domain without a directory has no pages yet: the operator is told where they are looked for."""
-        self.write("www/example.org/index.html", b"from example.org")
-        with logged() as warnings:
-            service = self.start(domains=("example.org", "example.net"), tls=False, wwwroot=self.directory / "www")
-        directory = self.directory / "www" / "example.net"
-        self.assertEqual(warnings, [f"{directory} is not a directory: example.net has no pages"])
-        self.assertEqual((await get(self.port(service), host="example.net"))[0], NOT_FOUND)
-        self.write("www/example.net/index.html", b"from example.net")
-        self.assertEqual(await get(self.port(service), host="example.net"), (FOUND, b"from example.net"))
-
-    def test_interfaces(self) -> None:
-        """It listens where it is told to, and nowhere else."""
-        service = self.start(domains=("example.org",), tls=False, interfaces=("127.0.0.2", "127.0.0.3"))
-        self.assertEqual([host for host, _ in service.listener.addresses], ["127.0.0.2", "127.0.0.3"])
-        self.assert_free(self.port(service))

@@ -67,7 +67,7 @@ class TapTests(TestCase):
         service.privilegedStartService()
         service.startService()
         _, port = service.listener.addresses[0]
-        self.assertEqual(logged, banner(service.config, port))
+        self.assertEqual(logged, banner(service.config, port, service.listener.admission.max_connections))
         self.assertEqual((await get(port))[0], "HTTP/1.1 200 OK")
 
 

@@ -1,0 +1,182 @@
+"""Everything between the sockets and the channels, as one service.
+
+Start: read the operator's files and bind, which may need root; then, with root given up, all the rest, and
+accept. Stop: no more connections, members told, drained over a grace, the rest cut off.
+"""
+
+import socket
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.logger import Logger
+
+from mles_tx.channels.registry import ChannelRegistry
+from mles_tx.metrics import Metrics
+from mles_tx.protocol.closing import CloseReason
+from mles_tx.transport.admission import Admission
+from mles_tx.transport.certificates.choice import FixedCertificates
+from mles_tx.transport.certificates.names import covers, is_local_name
+from mles_tx.transport.certificates.pairs import CertificateError, Pair, pair_from_files
+from mles_tx.transport.certificates.selfsigned import self_signed_pair
+from mles_tx.transport.certificates.store import CertificateDirectory
+from mles_tx.transport.connection import MlesFactory, Settings
+from mles_tx.transport.door import DoorFactory
+from mles_tx.transport.port import ListeningPort, bind, has_ipv6
+from mles_tx.transport.tls import tls_factory
+from mles_tx.web.files import SiteFiles
+from mles_tx.web.hosts import make_site
+
+from .config import ServerConfig
+from .pages import bundled_pages
+from .resources import connections_for, descriptor_limit
+
+__all__ = ["DRAIN_SECONDS", "Listener"]
+
+#: Seconds after which whoever has not taken its close frame is cut off. A member that reads has it in a fraction.
+DRAIN_SECONDS = 5.0
+
+
+class Listener(Service):
+    """Everything between the sockets and the channels.
+
+    Args:
+        reactor: whose sockets these are.
+        config: what to listen on, and what to show.
+        registry: where members join.
+        metrics: where connections are counted.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, config: ServerConfig, registry: ChannelRegistry, metrics: Metrics) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._sockets: list[socket.socket] = []
+        self._ports: list[ListeningPort] = []
+        self._pairs: list[Pair] = []
+        self.websocket = MlesFactory(
+            reactor,
+            registry,
+            Settings(
+                key=config.key,
+                ping_interval=config.ping_interval,
+                max_missed_pongs=config.max_missed_pongs,
+                rate_limit=config.rate_limit,
+                origin_allowed=config.origin_allowed,
+            ),
+        )
+        self.admission = Admission(
+            reactor,
+            metrics,
+            config.connections_per_ip,
+            config.per_ip_window,
+            connections_for(descriptor_limit(), config.filelimit),
+        )
+        self.door = DoorFactory(reactor, self.websocket, make_site(self._sites()), lambda: self.admission.is_full)
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Addresses and ports it listens on."""
+        return [(port.getHost().host, port.getHost().port) for port in self._ports]
+
+    def privilegedStartService(self) -> None:
+        """Read the operator's certificates and bind: what may need root.
+
+        Raises:
+            CertificateError: a file cannot be used.
+            BindError: an address cannot be listened on.
+        """
+        super().privilegedStartService()
+        if not self._config.listen:
+            return
+        self._pairs = [pair_from_files(chain, key) for chain, key in self._config.certificates]
+        interfaces = self._config.listen_interfaces
+        if not self._config.interfaces and not has_ipv6():
+            interfaces = tuple(interface for interface in interfaces if ":" not in interface)
+        self._sockets = bind(interfaces, self._config.listen_port)
+
+    def startService(self) -> None:
+        """Accept connections.
+
+        Raises:
+            CertificateError: a self-signed certificate cannot be kept.
+        """
+        if not self._sockets:
+            self.privilegedStartService()
+        super().startService()
+        if not self._sockets:
+            return
+        try:
+            factory = self._secured() if self._config.speaks_tls else self.door
+        except BaseException:
+            for bound in self._sockets:
+                bound.close()
+            self._sockets = []
+            raise
+        for bound in self._sockets:
+            port = ListeningPort(bound, factory, self._reactor, self.admission)
+            port.startListening()
+            self._ports.append(port)
+        self._sockets = []
+
+    async def drain(self) -> None:
+        """Stop accepting, tell everybody, and wait until they have gone, or have been cut off."""
+        await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
+        self._ports = []
+        for bound in self._sockets:  # of a server that was never started
+            bound.close()
+        self._sockets = []
+        gone = self.websocket.close_all(CloseReason.SERVER_STOPPING)
+        self.door.finish_all()
+        cut = self._reactor.callLater(DRAIN_SECONDS, self.abort)
+        await gone
+        await self.door.when_empty()
+        if cut.active():
+            cut.cancel()
+        self.websocket.stop()
+        self.door.stop()
+
+    def abort(self) -> None:
+        """End what is left of a drain now."""
+        self.websocket.abort_all()
+        self.door.abort_all()
+
+    def stopService(self) -> "Deferred[None]":
+        super().stopService()
+        return Deferred.fromCoroutine(self.drain())
+
+    def _secured(self) -> Any:
+        pairs = list(self._pairs)
+        if not pairs:
+            pairs = [self._self_signed()]
+        now = datetime.now(UTC)
+        for pair in pairs:
+            if pair.not_valid_after <= now:
+                self._log.warn("the certificate for {names} has expired: replace it", names=", ".join(pair.names))
+        for domain in self._config.domains:
+            if not any(covers(pair.names, domain) for pair in pairs):
+                self._log.warn("no certificate is for {domain}: clients will refuse it", domain=domain)
+        return tls_factory(self._reactor, FixedCertificates(pairs), self.door)
+
+    def _self_signed(self) -> Pair:
+        names = [domain for domain in self._config.domains if is_local_name(domain)]
+        directory = self._config.cache / "self-signed"
+        try:
+            return self_signed_pair(CertificateDirectory(directory), names, datetime.now(UTC))
+        except OSError as error:
+            raise CertificateError(
+                f"--cache {self._config.cache}: {error.strerror}; give a directory that can be written to"
+            ) from error
+
+    def _sites(self) -> dict[str, SiteFiles]:
+        config = self._config
+        slots = DeferredSemaphore(config.filelimit)
+        sites = {}
+        for host, directory in config.hosts.items():
+            root = bundled_pages() if config.wwwroot is None else config.wwwroot / directory
+            if not root.is_dir():
+                self._log.warn("{root} is not a directory: {host} has no pages", root=str(root), host=host)
+            sites[host] = SiteFiles(root, slots)
+        return sites
