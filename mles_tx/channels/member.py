@@ -98,12 +98,15 @@ class Outbox:
             history cannot be read.
         max_backlog: bytes of live messages that may wait. A write finds out whether what waited before it is
             too much, so that many large messages in one turn do not cut those who read.
+        bytes_taken: how much the peer has taken so far, where the transport can tell. A transport asks for more when
+            it has got rid of everything, which may be long after the peer has taken the first byte.
     """
 
     _log = Logger()
 
     __slots__ = (
         "_backlog",
+        "_bytes_taken",
         "_control",
         "_cut",
         "_flow",
@@ -115,9 +118,10 @@ class Outbox:
         "_pulled_now",
         "_replay",
         "_rest",
+        "_resumed",
+        "_seen",
         "_send",
         "_stalled",
-        "taken",
     )
 
     def __init__(
@@ -126,6 +130,7 @@ class Outbox:
         stalled: "Deadlines[Outbox]",
         cut: Callable[[CloseReason], object],
         max_backlog: int = MAX_BACKLOG_BYTES,
+        bytes_taken: Callable[[], int] = lambda: 0,
     ) -> None:
         self._send = send
         self._stalled = stalled
@@ -141,7 +146,9 @@ class Outbox:
         self._control: dict[int, bytes] = {}  # by opcode: only the newest ping and pong are worth sending
         self._last: bytes | None = None  # the close frame: nothing comes behind it
         self._flushed: Callable[[], object] | None = None
-        self.taken = 0  #: how often the transport wanted more: a sign of life
+        self._bytes_taken = bytes_taken
+        self._resumed = 0  # how often the transport wanted more
+        self._seen = (0, 0)  # the progress when the deadline began
 
     @property
     def is_waiting(self) -> bool:
@@ -167,8 +174,16 @@ class Outbox:
                 self._feed()
 
     def expire(self) -> None:
-        """The transport has taken nothing for too long."""
-        self._cut(CloseReason.TOO_SLOW)
+        """The transport has not wanted more for long: cut the member, unless its peer has taken something meanwhile."""
+        seen, self._seen = self._seen, self.progress()
+        if self._seen == seen:
+            self._cut(CloseReason.TOO_SLOW)
+        else:
+            self._stalled.start(self)
+
+    def progress(self) -> tuple[int, int]:
+        """Something that changes whenever the peer takes anything: a sign of life that needs no answer."""
+        return self._resumed, self._bytes_taken()
 
     def replay(self, replay: IReplay) -> None:
         """Send a history before anything that is written from now on; pulled, and not part of the backlog."""
@@ -221,13 +236,14 @@ class Outbox:
         """The transport has enough. On plain TCP it says so at every write."""
         if self._flow is not Flow.BLOCKED and self._flow is not Flow.CLOSED:
             self._flow = Flow.BLOCKED
+            self._seen = self.progress()
             self._stalled.start(self)
 
     def resumeProducing(self) -> None:
         """The transport has sent what it had."""
         if self._flow is Flow.BLOCKED:
             self._stalled.met(self)
-            self.taken += 1
+            self._resumed += 1
             self._feed()
 
     def stopProducing(self) -> None:

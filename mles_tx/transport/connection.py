@@ -85,6 +85,7 @@ class MlesConnection(WebSocketConnection):
     _resume_timer: IDelayedCall | None = None
     _rate: MessageRate | None = None
     _taken = 0  # messages since the last look at the rate
+    _pings = 0  # pings, likewise
     _unanswered = 0
     _received_bytes = 0
 
@@ -116,10 +117,16 @@ class MlesConnection(WebSocketConnection):
             self._answer_probes(True)  # unless what came was its close frame: that has answered them
         self._count_taken()
 
+    def onPing(self, payload: bytes) -> None:
+        self._pings += 1
+        super().onPing(payload)
+
     def _count_taken(self) -> None:
-        if self._taken:
+        if self._taken or self._pings:
             taken, self._taken = self._taken, 0
             self.factory.metrics.total_messages_received += taken
+            taken += self._pings  # to answer one is as much work as a message
+            self._pings = 0
             if self._rate is not None and self._reason is None:
                 wait = self._rate.take(taken, self.factory.clock.seconds())
                 if wait:
@@ -210,14 +217,16 @@ class MlesConnection(WebSocketConnection):
         answer: Deferred[bool] = Deferred(self._forget_probe)
         self._probes += (answer,)
         if self._probe_timer is None:
+            # The system of a dead program still takes a ping; what counts is whether it takes what it was behind with.
+            before = self._outbox.progress() if self._outbox.is_waiting else None
             self._outbox.control(PING)
-            self._probe_timer = self.factory.clock.callLater(PROBE_SECONDS, self._probe_ended, self._outbox.taken)
+            self._probe_timer = self.factory.clock.callLater(PROBE_SECONDS, self._probe_ended, before)
         return answer
 
-    def _probe_ended(self, taken: int) -> None:
+    def _probe_ended(self, before: tuple[int, int] | None) -> None:
         # A ping may wait behind megabytes: who takes them is alive.
         self._probe_timer = None
-        self._answer_probes(self._outbox.taken != taken)
+        self._answer_probes(before is not None and self._outbox.progress() != before)
 
     def _answer_probes(self, alive: bool) -> None:
         probes, self._probes = self._probes, ()

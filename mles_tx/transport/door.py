@@ -39,9 +39,19 @@ from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import STALL_SECONDS
 
 from .connection import MlesFactory
+from .port import bytes_taken
 from .tls import end_stream
 
-__all__ = ["HANDSHAKE_SECONDS", "HEAD_SECONDS", "IDLE_SECONDS", "MAX_HEAD_BYTES", "Door", "DoorFactory"]
+__all__ = [
+    "HANDSHAKE_SECONDS",
+    "HEAD_SECONDS",
+    "IDLE_SECONDS",
+    "LEAVE_SECONDS",
+    "MAX_HEAD_BYTES",
+    "MAX_LEAVE_LOOKS",
+    "Door",
+    "DoorFactory",
+]
 
 #: Seconds for a TLS handshake: five round trips on a bad mobile link.
 HANDSHAKE_SECONDS = 10.0
@@ -52,8 +62,11 @@ HEAD_SECONDS = 10.0
 #: Seconds a kept-alive connection may be without a request. Browsers keep theirs for 60 to 115 s.
 IDLE_SECONDS = 60.0
 
-#: Seconds a peer has to take the end of an answer once the connection is to be closed.
+#: Seconds a peer may take nothing of the end of an answer once the connection is to be closed.
 LEAVE_SECONDS = 10.0
+
+#: How often a peer that takes a little in each of these periods is let go on: five minutes for a few megabytes.
+MAX_LEAVE_LOOKS = 30
 
 #: Bytes of a request head. nginx has 32 KiB, Apache 8 KiB a line; browsers send 1 to 4 KiB.
 MAX_HEAD_BYTES = 16 * 1024
@@ -124,6 +137,8 @@ class Door(Protocol):
         self._head = b""
         self._reading = False
         self._leaving = False
+        self._taken = 0  # by the peer, at the last look after it was told to go
+        self._looks = 0
         self.is_surplus = False  #: the server is full: to be told so
         self._channel: _Channel | None = None
 
@@ -188,9 +203,19 @@ class Door(Protocol):
             self._state = _State.GONE
             self.factory.all_met(self)
             self.factory.leaving.start(self)
+            self._taken = bytes_taken(self.transport)
             if self._channel is not None:
                 self.transport.unregisterProducer()
             end_stream(self.transport)
+
+    def still_leaving(self) -> None:
+        """Cut off a peer that has not hung up, unless it is still taking what is on its way to it."""
+        before, self._taken = self._taken, bytes_taken(self.transport)
+        self._looks += 1
+        if self._taken == before or self._looks >= MAX_LEAVE_LOOKS:
+            self.abort()
+        else:
+            self.factory.leaving.start(self)
 
     def abort(self) -> None:
         """End it now."""
@@ -281,7 +306,7 @@ class DoorFactory(Factory):
         self.heads = Deadlines[Door](clock, HEAD_SECONDS, Door.abort)
         self.idle = Deadlines[Door](clock, IDLE_SECONDS, Door.finish)
         self.stalled = Deadlines[Door](clock, STALL_SECONDS, Door.abort)
-        self.leaving = Deadlines[Door](clock, LEAVE_SECONDS, Door.abort)
+        self.leaving = Deadlines[Door](clock, LEAVE_SECONDS, Door.still_leaving)
 
     def buildProtocol(self, addr: IAddress | None) -> Door:
         door = Door()

@@ -9,6 +9,7 @@ It must not know what the messages mean.
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -25,6 +26,7 @@ from mles_tx.protocol.frames import close_frame, encode_close, encode_pong
 from mles_tx.protocol.header import MAX_FRAGMENTS, MAX_HEADER_BYTES
 
 from .origins import OriginPolicy
+from .port import bytes_taken
 from .tls import end_stream
 
 __all__ = ["CLOSE_SECONDS", "SUBPROTOCOL", "WebSocketConnection", "WebSocketFactory"]
@@ -127,7 +129,9 @@ class WebSocketConnection(WebSocketServerProtocol):
     def connectionMade(self) -> None:
         self._connectionMade()
         self.transport.setTcpNoDelay(True)  # Autobahn's option has no effect on Twisted's TLS
-        self._outbox = Outbox(self.transport.write, self.factory.stalled, self.close)
+        self._outbox = Outbox(
+            self.transport.write, self.factory.stalled, self.close, bytes_taken=partial(bytes_taken, self.transport)
+        )
         self.transport.registerProducer(self._outbox, True)
         self.factory.connections.add(self)
 

@@ -184,15 +184,42 @@ class BlockedTests(_OutboxTests):
 
     def test_sign_of_life(self) -> None:
         """Each time the transport wants more counts as a sign that the peer reads; being told twice counts once."""
-        self.assertEqual(self.outbox.taken, 0)
+        self.assertEqual(self.outbox.progress()[0], 0)
         self.transport.resume()
-        self.assertEqual(self.outbox.taken, 0)
+        self.assertEqual(self.outbox.progress()[0], 0)
         for number in range(1, 4):
             self.transport.pause()
-            self.assertEqual(self.outbox.taken, number - 1)
+            self.assertEqual(self.outbox.progress()[0], number - 1)
             self.transport.resume()
             self.transport.resume()
-            self.assertEqual(self.outbox.taken, number)
+            self.assertEqual(self.outbox.progress()[0], number)
+
+
+class SlowProgressTests(_OutboxTests):
+    """A transport that asks for more rarely, and can tell how much its peer has taken."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.taken_bytes = 0
+        self.outbox = Outbox(self.transport.write, self.stalled, self.cut, bytes_taken=lambda: self.taken_bytes)
+        self.transport.producer = self.outbox
+
+    def test_takes_a_little(self) -> None:
+        """Who has taken a single byte within the time is not cut, however long the transport asks for nothing."""
+        self.transport.pause()
+        for _ in range(5):
+            self.taken_bytes += 1
+            self.clock.advance(STALL_SECONDS)
+            self.assertEqual(self.cuts, [])
+        self.clock.advance(STALL_SECONDS)
+        self.assertEqual(self.cuts, [CloseReason.TOO_SLOW])
+
+    def test_took_before(self) -> None:
+        """What was taken before the transport had enough does not count."""
+        self.taken_bytes = 100
+        self.transport.pause()
+        self.clock.advance(STALL_SECONDS)
+        self.assertEqual(self.cuts, [CloseReason.TOO_SLOW])
 
 
 class BacklogTests(_OutboxTests):
@@ -385,7 +412,7 @@ class ControlTests(_OutboxTests):
         self.outbox.control(PING)
         self.assertEqual(self.transport.sent, [])
         self.transport.resume()
-        self.assertEqual((self.transport.sent, self.outbox.taken, len(self.stalled)), ([PING], 1, 0))
+        self.assertEqual((self.transport.sent, self.outbox.progress()[0], len(self.stalled)), ([PING], 1, 0))
 
     def test_between_pages_of_the_history(self) -> None:
         """They overtake a long history, but never within one of its frames."""

@@ -29,6 +29,7 @@ class FakeTransport(StringTransport):
         self.no_delay = False
         self.lost = False
         self.full = False
+        self.bytes_acknowledged = 0
         protocol.makeConnection(self)
 
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
@@ -47,6 +48,10 @@ class FakeTransport(StringTransport):
         self.full = False
         if self.producer is not None:
             self.producer.resumeProducing()
+
+    def bytes_taken(self) -> int:
+        """What the peer has taken, as tests say."""
+        return self.bytes_acknowledged
 
     def loseWriteConnection(self) -> None:  # noqa: N802
         self.finished = True

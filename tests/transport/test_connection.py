@@ -164,6 +164,15 @@ class RateTests(ConnectionTestCase):
         self.clock.advance(0.6)
         self.assertEqual("producing", alice.producerState)
 
+    def test_pings_count(self) -> None:
+        """Pings count like messages for the rate, since to answer one is as much work, but are no messages."""
+        alice = self.join("alice")
+        alice.receive(client_frame(9, b"x") * 700)
+        self.assertEqual("paused", alice.producerState)
+        self.assertEqual(0, self.factory.metrics.total_messages_received)
+        self.clock.advance(2.1)
+        self.assertEqual("producing", alice.producerState)
+
     def test_slow_sender_that_leaves(self) -> None:
         """A slowed sender that vanishes leaves no timer behind."""
         alice = self.join("alice")

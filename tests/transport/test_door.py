@@ -14,7 +14,15 @@ from twisted.web.static import Data
 from mles_tx.channels.history import MemoryHistory
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.transport.connection import MlesFactory, Settings
-from mles_tx.transport.door import HANDSHAKE_SECONDS, HEAD_SECONDS, IDLE_SECONDS, MAX_HEAD_BYTES, DoorFactory
+from mles_tx.transport.door import (
+    HANDSHAKE_SECONDS,
+    HEAD_SECONDS,
+    IDLE_SECONDS,
+    LEAVE_SECONDS,
+    MAX_HEAD_BYTES,
+    MAX_LEAVE_LOOKS,
+    DoorFactory,
+)
 from mles_tx.web.hosts import make_site
 from tests.wire import header, split_answer, upgrade
 
@@ -304,6 +312,28 @@ class DeadlineTests(DoorTestCase):
                 peer.drained()
             self.clock.advance(11)
             self.assertEqual(not takes, peer.aborted)
+
+    def test_last_answer_that_is_taken_slowly(self) -> None:
+        """A peer that still takes its last answer is waited for, one that takes nothing is not."""
+        peer = self.connect()
+        peer.receive(GET[:-2] + b"Connection: close\r\n\r\n")
+        self.assertTrue(peer.finished)
+        for _ in range(10):
+            peer.bytes_acknowledged += 1
+            self.clock.advance(LEAVE_SECONDS)
+            self.assertFalse(peer.aborted)
+        self.clock.advance(LEAVE_SECONDS)
+        self.assertTrue(peer.aborted)
+
+    def test_last_answer_without_an_end(self) -> None:
+        """A peer that takes a byte now and then does not keep its connection for ever."""
+        peer = self.connect()
+        peer.receive(GET[:-2] + b"Connection: close\r\n\r\n")
+        for _ in range(MAX_LEAVE_LOOKS):
+            self.assertFalse(peer.aborted)
+            peer.bytes_acknowledged += 1
+            self.clock.advance(LEAVE_SECONDS)
+        self.assertTrue(peer.aborted)
 
     def test_websocket_has_its_own(self) -> None:
         """Once it is a WebSocket, none of the door's deadlines runs."""

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.metrics import Metrics
 from mles_tx.transport.admission import SURPLUS, Admission
-from mles_tx.transport.port import BindError, ListeningPort, bind, has_ipv6
+from mles_tx.transport.port import BindError, ListeningPort, bind, bytes_taken, has_ipv6
 
 LOOPBACK = "127.0.0.1"
 
@@ -443,6 +443,51 @@ class ListeningPortTests(ListeningPortTestCase):
         self.assertIsInstance(lost.value, ConnectionLost)
         transport.write(b"after the end")
         self.assertFalse(self.is_writing(transport))
+
+
+class ShareTests(ListeningPortTestCase):
+    """How much one connection gets of a turn, and how much its peer has taken."""
+
+    def test_reads(self) -> None:
+        """A client that has sent a lot is read in pieces, so that others have their turn in between."""
+        client, transport = self.connect()
+        client.sendall(bytes(100_000))
+        select.select([transport.socket], [], [], 20)
+        transport.doRead()
+        self.assertEqual(len(transport.protocol.received), 16384)
+
+    def test_writes(self) -> None:
+        """What goes out at once is bounded, also for a client whose system takes more."""
+        client, transport = self.connect()
+        for _ in range(8):
+            transport.write(bytes(16_384))
+        self.assertFalse(self.is_writing(transport))
+        transport.write(b"the next")
+        self.assertTrue(self.is_writing(transport))
+        self.assertEqual(self.drain(client, transport), bytes(8 * 16_384) + b"the next")
+        transport.write(b"at once again")
+        self.assertFalse(self.is_writing(transport))
+
+    def test_taken(self) -> None:
+        """What the client's system has acknowledged is known, also over TLS, and not more than was sent."""
+        client, transport = self.connect()
+        self.assertEqual(bytes_taken(transport), 0)
+        transport.write(b"hello")
+        self.assertEqual(client.recv(100), b"hello")
+        self.assertEqual(bytes_taken(transport), 5)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(200):
+            transport.write(bytes(65_536))
+        self.assertLess(bytes_taken(transport), 200 * 65_536)
+
+    def test_taken_when_gone(self) -> None:
+        """Of a connection that is gone, and of one of somebody else's, nothing more is known."""
+        _, transport = self.connect()
+        transport.write(b"hello")
+        transport.abortConnection()
+        self.reactor.advance(0)
+        self.assertEqual(bytes_taken(transport), 5)
+        self.assertEqual(bytes_taken(object()), 0)
 
 
 class CountingTests(ListeningPortTestCase):
