@@ -269,7 +269,7 @@ class LimitsTests(IntegrationTestCase):
             return self._fate(client) == "member"
 
     def test_peers_that_waste_time(self) -> None:
-        """300 TLS handshakes that stall and 200 heads that never end are closed, while members talk."""
+        """300 TLS handshakes that stall and 200 heads that never end, first or later, are closed while members talk."""
         server = self.start_server(*SECURE, "--per-ip-limit", "0")
         pair = self.pair(server)
         before = descriptors(server)
@@ -277,6 +277,8 @@ class LimitsTests(IntegrationTestCase):
         for connection in stalled[::2]:
             connection.send(b"\x16\x03\x01")  # the beginning of a handshake
         slow = [self.raw(server) for _ in range(SLOW_HEADS)]
+        for client in slow[::2]:  # every other one has had a page already, and is kept alive
+            self.assertEqual(client.request(host="localhost").status, 200)
         for client in slow:
             client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
         self.exchange(pair, "during")
