@@ -1,8 +1,11 @@
 """Listening sockets, and connections that write at once. Real sockets, on free loopback ports, without a reactor."""
 
 import errno
+import fcntl
 import select
 import socket
+import sys
+import termios
 from typing import Any
 from unittest import skipUnless
 
@@ -479,6 +482,11 @@ class ShareTests(ListeningPortTestCase):
         for _ in range(200):
             transport.write(bytes(65_536))
         self.assertLess(bytes_taken(transport), 200 * 65_536)
+        # The client reads nothing: all it has taken lies with its system, and what lies with ours does not count.
+        while select.select([], [transport.socket], [], 0)[1]:
+            self.assertIsNone(transport.doWrite())
+        unread = int.from_bytes(fcntl.ioctl(client.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+        self.assertLessEqual(bytes_taken(transport), 5 + unread)
 
     def test_taken_when_gone(self) -> None:
         """Of a connection that is gone, and of one of somebody else's, nothing more is known."""
