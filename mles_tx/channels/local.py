@@ -13,17 +13,27 @@ from mles_tx.protocol.header import MAX_MESSAGE_BYTES
 
 from .channel import Channel
 from .history import IReplay
-from .member import IMember
+from .member import PIECE_BYTES, IMember
 
 if TYPE_CHECKING:
     from .registry import ChannelRegistry
 
-__all__ = ["LocalMember", "Received"]
+__all__ = ["LocalMember", "Received", "encode_own"]
 
 #: What a member of this program is called with: text as str, binary messages as bytes.
 Received = Callable[[str | bytes], object]
 
-_PIECE = 128 * 1024
+
+def encode_own(message: str | bytes) -> bytes:
+    """The frame of a message of this program: str goes as text, bytes as binary.
+
+    Raises:
+        ValueError: it is larger than what a client could send.
+    """
+    payload = message if isinstance(message, bytes) else message.encode("utf-8")
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, and this one {len(payload)}")
+    return encode_message(payload, isinstance(message, bytes))
 
 
 @implementer(IMember)
@@ -60,12 +70,10 @@ class LocalMember:
         Raises:
             ValueError: the message is not what a client could send.
         """
-        payload = message if isinstance(message, bytes) else message.encode("utf-8")
-        if len(payload) > MAX_MESSAGE_BYTES:
-            raise ValueError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, and this one {len(payload)}")
+        frame = encode_own(message)
         if self.channel is not None:
             self._registry.metrics.total_messages_received += 1
-            self._registry.publish(self, encode_message(payload, isinstance(message, bytes)))
+            self._registry.publish(self, frame)
 
     def leave(self) -> None:
         """Be a member no more; any number of times."""
@@ -111,7 +119,7 @@ class LocalMember:
                 self._hear(data)
 
     async def _pull(self, replay: IReplay) -> list[bytes]:
-        pulled = replay.pull(_PIECE)
+        pulled = replay.pull(PIECE_BYTES)
         return await pulled if isinstance(pulled, Deferred) else pulled
 
     def _is_in(self, serial: int) -> bool:

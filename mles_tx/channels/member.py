@@ -33,7 +33,7 @@ from .history import IReplay
 if TYPE_CHECKING:
     from .channel import Channel
 
-__all__ = ["MAX_BACKLOG_BYTES", "STALL_SECONDS", "IMember", "Outbox"]
+__all__ = ["MAX_BACKLOG_BYTES", "PIECE_BYTES", "STALL_SECONDS", "IMember", "Outbox"]
 
 #: Bytes of live messages that may wait for a member. A MlesTalk client with 6 MB outstanding may be healthy: it
 #: decodes 30 to 70 frames a second.
@@ -43,7 +43,7 @@ MAX_BACKLOG_BYTES = 8 * 1024 * 1024
 STALL_SECONDS = 60.0
 
 #: Bytes handed to the transport at once: as much as Twisted's TCP transport gives the kernel in one turn.
-_PIECE = 128 * 1024
+PIECE_BYTES = 128 * 1024
 
 
 class IMember(Interface):
@@ -162,7 +162,7 @@ class Outbox:
 
     def write(self, data: bytes) -> None:
         """Send whole frames, or keep them until the transport takes them."""
-        if self._flow is Flow.DIRECT and len(data) <= _PIECE:
+        if self._flow is Flow.DIRECT and len(data) <= PIECE_BYTES:
             self._send(data)
         elif self._last is None and self._flow is not Flow.CLOSED:
             if self._backlog > self._max_backlog:
@@ -271,20 +271,20 @@ class Outbox:
                 self._flushed()
 
     def _next_piece(self) -> bytes:
-        """Up to `_PIECE` bytes of what is next, or nothing."""
+        """Up to `PIECE_BYTES` bytes of what is next, or nothing."""
         if not self._rest:
             frames = self._next_frames()
             if not frames:
                 return b""
             data = frames[0] if len(frames) == 1 else b"".join(frames)
-            if len(data) <= _PIECE:
+            if len(data) <= PIECE_BYTES:
                 return data
             self._rest = memoryview(data)
-        piece, self._rest = bytes(self._rest[:_PIECE]), self._rest[_PIECE:]
+        piece, self._rest = bytes(self._rest[:PIECE_BYTES]), self._rest[PIECE_BYTES:]
         return piece
 
     def _next_frames(self) -> list[bytes]:
-        """Whole frames, about `_PIECE` bytes: control frames, then history, then live messages, then the end."""
+        """Whole frames, about `PIECE_BYTES` bytes: control frames, then history, then live messages, then the end."""
         if self._control:
             frames = list(self._control.values())
             self._control.clear()
@@ -294,7 +294,7 @@ class Outbox:
             if frames or self._replay is not None:
                 return frames
         frames, size = [], 0
-        while self._live and size < _PIECE:
+        while self._live and size < PIECE_BYTES:
             frame = self._live.popleft()
             frames.append(frame)
             size += len(frame)
@@ -309,7 +309,7 @@ class Outbox:
         if self._pull is _Pull.WAITING:
             return []
         try:
-            pulled = replay.pull(_PIECE)
+            pulled = replay.pull(PIECE_BYTES)
         except Exception:
             self._pull_failed(Failure())
             return []

@@ -124,7 +124,8 @@ class ChannelRegistry:
             ProtocolViolation: SERVER_FULL; the channel is new, and there are too many.
         """
         channel = self._open(name)
-        self._mark(channel)
+        if not channel.pending:
+            self._mark(channel)
         channel.pending.append(Message(frame, uid, 0, False))
         self.metrics.total_messages_received += 1
 

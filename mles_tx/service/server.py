@@ -19,12 +19,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mles_tx.channels.history import MemoryHistory
-from mles_tx.channels.local import LocalMember, Received
+from mles_tx.channels.local import LocalMember, Received, encode_own
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics, MetricsSnapshot
 from mles_tx.protocol.closing import CloseReason
-from mles_tx.protocol.frames import encode_message
-from mles_tx.protocol.header import MAX_MESSAGE_BYTES, make_header
+from mles_tx.protocol.header import make_header
 from mles_tx.web.mount import MlesResource
 
 from .config import ServerConfig
@@ -138,11 +137,8 @@ class MlesService(MultiService):
             ValueError: the channel, the uid or the message is not what a client could send.
             ProtocolViolation: SERVER_FULL, there are too many channels.
         """
-        payload = message if isinstance(message, bytes) else message.encode("utf-8")
-        if len(payload) > MAX_MESSAGE_BYTES:
-            raise ValueError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, and this one {len(payload)}")
+        frame = encode_own(message)
         header = make_header(uid, channel)
-        frame = encode_message(payload, isinstance(message, bytes))
         self.channels.registry.announce(header.channel, header.uid, frame)
 
     async def join(

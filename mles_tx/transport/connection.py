@@ -4,7 +4,6 @@ What a peer says goes to its `Session`; what that means goes to the registry of 
 a connection is read, whether its peer is still there, and what is logged about it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -294,12 +293,14 @@ class MlesFactory(WebSocketFactory):
         self.awaiting_header = Deadlines[WebSocketConnection](
             clock, HEADER_SECONDS, lambda connection: connection.close(CloseReason.NO_HEADER)
         )
-        self._on_empty: Callable[[], object] | None = None
+        self._empty: Deferred[None] | None = None
 
     def forget(self, connection: WebSocketConnection) -> None:
         super().forget(connection)
         self.metrics.active_connections = len(self.connections)
-        self._look_if_empty()
+        if not self.connections and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
 
     def close_all(self, reason: CloseReason) -> "Deferred[None]":
         """Deliver what was said, and tell everybody that it is over.
@@ -310,17 +311,12 @@ class MlesFactory(WebSocketFactory):
         self.registry.flush()
         for connection in list(self.connections):
             connection.close(reason)
-        empty: Deferred[None] = Deferred()
-        self._on_empty = lambda: empty.callback(None)
-        self._look_if_empty()
-        return empty
+        if not self.connections:
+            return succeed(None)
+        self._empty = Deferred()
+        return self._empty
 
     def stop(self) -> None:
         super().stop()
         self.heartbeat.stop()
         self.awaiting_header.stop()
-
-    def _look_if_empty(self) -> None:
-        if not self.connections and self._on_empty is not None:
-            on_empty, self._on_empty = self._on_empty, None
-            on_empty()

@@ -168,24 +168,17 @@ class FakeMember:
 
 
 @implementer(IHistory)
-class LateHistory:
-    """A store that commits when it is told to, as one does that writes to a disk first."""
+class ForwardingHistory:
+    """A store that leaves everything to another; for stores that differ from it in something."""
 
     def __init__(self, inner: MemoryHistory) -> None:
         self._inner = inner
-        self.waiting: deque[tuple[str, Sequence[Message]]] = deque()
 
     def start(self, listener: ICommitted) -> None:
         self._inner.start(listener)
 
     def append(self, channel: str, batch: Sequence[Message]) -> None:
-        self.waiting.append((channel, batch))
-
-    def commit(self, count: int | None = None) -> None:
-        """Commit the oldest batches that wait, or all."""
-        for _ in range(len(self.waiting) if count is None else count):
-            channel, batch = self.waiting.popleft()
-            self._inner.append(channel, batch)
+        self._inner.append(channel, batch)
 
     def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
         return self._inner.replay(channel, uid, history, since)
@@ -198,6 +191,23 @@ class LateHistory:
 
     def sweep(self) -> None:
         self._inner.sweep()
+
+
+class LateHistory(ForwardingHistory):
+    """A store that commits when it is told to, as one does that writes to a disk first."""
+
+    def __init__(self, inner: MemoryHistory) -> None:
+        super().__init__(inner)
+        self.waiting: deque[tuple[str, Sequence[Message]]] = deque()
+
+    def append(self, channel: str, batch: Sequence[Message]) -> None:
+        self.waiting.append((channel, batch))
+
+    def commit(self, count: int | None = None) -> None:
+        """Commit the oldest batches that wait, or all."""
+        for _ in range(len(self.waiting) if count is None else count):
+            channel, batch = self.waiting.popleft()
+            self._inner.append(channel, batch)
 
 
 @implementer(IReplay)

@@ -892,7 +892,7 @@ class AnyOrderTests(_OutboxTests):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(module, "_PIECE", 64)  # so that small messages come in several pieces
+        self.patch(module, "PIECE_BYTES", 64)  # so that small messages come in several pieces
 
     @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
     @given(

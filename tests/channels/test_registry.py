@@ -1,13 +1,12 @@
 """Tests of joining, speaking and leaving: what everybody gets to read, from the first frame to the last."""
 
-from collections.abc import KeysView, Sequence
+from collections.abc import Sequence
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mles_tx.channels import history as history_module
@@ -19,41 +18,31 @@ from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 from mles_tx.protocol.frames import encode_message
 from mles_tx.protocol.header import parse_header
 
-from .fakes import FakeMember, LateHistory, ListReplay, header, hello
+from .fakes import FakeMember, ForwardingHistory, LateHistory, ListReplay, header, hello
 
 
 class StoreError(Exception):
     """The disk is full."""
 
 
-@implementer(IHistory)
-class _BrokenHistory:
+class _BrokenHistory(ForwardingHistory):
     """A store that fails where it is told to."""
 
     def __init__(self, inner: MemoryHistory) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self.broken: set[str] = set()  # channels that cannot be appended to
         self.unreadable: set[str] = set()
         self.sweeps = 0
 
-    def start(self, listener: ICommitted) -> None:
-        self._inner.start(listener)
-
     def append(self, channel: str, batch: Sequence[Message]) -> None:
         if channel in self.broken:
             raise StoreError(channel)
-        self._inner.append(channel, batch)
+        super().append(channel, batch)
 
     def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
         if channel in self.unreadable:
             raise StoreError(channel)
-        return self._inner.replay(channel, uid, history, since)
-
-    def channels(self) -> KeysView[str]:
-        return self._inner.channels()
-
-    def forget_one(self) -> bool:
-        return self._inner.forget_one()
+        return super().replay(channel, uid, history, since)
 
     def sweep(self) -> None:
         self.sweeps += 1
