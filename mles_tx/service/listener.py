@@ -22,9 +22,9 @@ from mles_tx.transport.certificates.pairs import CertificateError, Pair, pair_fr
 from mles_tx.transport.certificates.selfsigned import self_signed_pair
 from mles_tx.transport.certificates.store import CertificateDirectory
 from mles_tx.transport.connection import MlesFactory, Settings
+from mles_tx.transport.contexts import ICertificates
 from mles_tx.transport.door import DoorFactory
 from mles_tx.transport.port import ListeningPort, bind, has_ipv6
-from mles_tx.transport.tls import tls_factory
 from mles_tx.web.files import SiteFiles
 from mles_tx.web.hosts import make_site
 
@@ -109,14 +109,14 @@ class Listener(Service):
         if not self._sockets:
             return
         try:
-            factory = self._secured() if self._config.speaks_tls else self.door
+            certificates = self._certificates() if self._config.speaks_tls else None
         except BaseException:
             for bound in self._sockets:
                 bound.close()
             self._sockets = []
             raise
         for bound in self._sockets:
-            port = ListeningPort(bound, factory, self._reactor, self.admission)
+            port = ListeningPort(bound, self.door, self._reactor, self.admission, certificates)
             port.startListening()
             self._ports.append(port)
         self._sockets = []
@@ -147,7 +147,7 @@ class Listener(Service):
         super().stopService()
         return Deferred.fromCoroutine(self.drain())
 
-    def _secured(self) -> Any:
+    def _certificates(self) -> ICertificates:
         pairs = list(self._pairs)
         if not pairs:
             pairs = [self._self_signed()]
@@ -158,7 +158,7 @@ class Listener(Service):
         for domain in self._config.domains:
             if not any(covers(pair.names, domain) for pair in pairs):
                 self._log.warn("no certificate is for {domain}: clients will refuse it", domain=domain)
-        return tls_factory(self._reactor, FixedCertificates(pairs), self.door)
+        return FixedCertificates(pairs)
 
     def _self_signed(self) -> Pair:
         names = [domain for domain in self._config.domains if is_local_name(domain)]

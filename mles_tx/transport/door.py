@@ -39,8 +39,7 @@ from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import STALL_SECONDS
 
 from .connection import MlesFactory
-from .port import bytes_taken
-from .tls import end_stream
+from .tcp import bytes_taken, end_stream
 
 __all__ = [
     "HANDSHAKE_SECONDS",

@@ -26,8 +26,7 @@ from mles_tx.protocol.frames import close_frame, encode_close, encode_pong
 from mles_tx.protocol.header import MAX_FRAGMENTS, MAX_HEADER_BYTES
 
 from .origins import OriginPolicy
-from .port import bytes_taken
-from .tls import end_stream
+from .tcp import bytes_taken, end_stream
 
 __all__ = ["CLOSE_SECONDS", "SUBPROTOCOL", "WebSocketConnection", "WebSocketFactory"]
 

@@ -5,8 +5,10 @@ __all__ = [
     "BAD_SUITES",
     "ECDSA_SUITES",
     "FATAL",
+    "GOOD_GROUPS",
     "HANDSHAKE",
     "HANDSHAKE_FAILURE",
+    "OTHER_GROUPS",
     "PROTOCOL_VERSION",
     "RSA_SUITES",
     "SERVER_HELLO",
@@ -32,6 +34,10 @@ BAD_SUITES = (
     *(0x0002, 0x003B, 0xC006, 0xC010, 0x0003, 0x0018, 0xC018),
 )
 
+#: Groups for the exchange of keys: X25519, P-256, P-384; and those that a server need not know: P-521, X448, Brainpool.
+GOOD_GROUPS = (0x001D, 0x0017, 0x0018)
+OTHER_GROUPS = (0x0019, 0x001E, 0x001A, 0x001B, 0x001C)
+
 #: Kinds of records and messages, and what alerts say (RFC 5246 sections 6.2.1 and 7).
 HANDSHAKE, ALERT = 22, 21
 SERVER_HELLO = 2
@@ -39,14 +45,14 @@ FATAL = 2
 HANDSHAKE_FAILURE, PROTOCOL_VERSION = 40, 70
 
 
-def client_hello(version: int, suites: tuple[int, ...]) -> bytes:
+def client_hello(version: int, suites: tuple[int, ...], groups: tuple[int, ...] = GOOD_GROUPS) -> bytes:
     """The first message of a client that speaks a version of TLS up to 1.2 (RFC 5246 section 7.4.1.2)."""
 
     def sized(content: bytes, digits: int = 2) -> bytes:
         return len(content).to_bytes(digits, "big") + content
 
     extensions = (
-        (10, sized(bytes.fromhex("001d00170018"))),  # groups: X25519, P-256, P-384
+        (10, sized(b"".join(group.to_bytes(2, "big") for group in groups))),
         (11, sized(b"\0", 1)),  # points: not compressed
         (13, sized(bytes.fromhex("0403040108040503050102030201"))),  # signatures: ECDSA, RSA, PSS
     )

@@ -1,25 +1,17 @@
-"""Listening sockets, and connections that write at once. Real sockets, on free loopback ports, without a reactor."""
+"""Listening sockets. Real ones, on free loopback ports, without a reactor."""
 
 import errno
-import fcntl
-import select
 import socket
-import sys
-import termios
 from typing import Any
 from unittest import skipUnless
 
-from twisted.internet.error import ConnectionLost
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.metrics import Metrics
 from mles_tx.transport.admission import SURPLUS, Admission
-from mles_tx.transport.port import BindError, ListeningPort, bind, bytes_taken, has_ipv6
+from mles_tx.transport.port import BindError, bind, has_ipv6
 
-LOOPBACK = "127.0.0.1"
+from .sockets import LOOPBACK, ListeningPortTestCase, SocketTestCase
 
 #: An address of RFC 5737, which no machine has.
 ELSEWHERE = "192.0.2.1"
@@ -27,36 +19,8 @@ ELSEWHERE = "192.0.2.1"
 needs_ipv6 = skipUnless(has_ipv6(), "this machine has no IPv6")
 
 
-class SocketTestCase(SynchronousTestCase):
-    """A test that leaves no socket open."""
-
-    def bind(self, interfaces: tuple[str, ...], port: int = 0) -> list[socket.socket]:
-        """Listen until the end of the test."""
-        bound = bind(interfaces, port)
-        for listening in bound:
-            self.addCleanup(listening.close)
-        return bound
-
-    def occupy(self, interface: str = LOOPBACK, port: int = 0) -> int:
-        """A port that another program listens on."""
-        other = socket.socket(socket.AF_INET6 if ":" in interface else socket.AF_INET)
-        self.addCleanup(other.close)
-        other.bind((interface, port))
-        other.listen()
-        number: int = other.getsockname()[1]
-        return number
-
-    def dial(self, port: int, host: str = LOOPBACK) -> socket.socket:
-        """A connection to a port, which may be one that nobody has accepted yet."""
-        dialed = socket.create_connection((host, port), 20)
-        self.addCleanup(dialed.close)
-        return dialed
-
-    def assert_free(self, port: int, interface: str = LOOPBACK) -> None:
-        """Nobody listens on a port."""
-        probe = socket.socket(socket.AF_INET6 if ":" in interface else socket.AF_INET)
-        self.addCleanup(probe.close)
-        self.assertEqual(probe.connect_ex((interface, port)), errno.ECONNREFUSED)
+class RefusalTestCase(SocketTestCase):
+    """A test of addresses that cannot be listened on."""
 
     def assert_refused(self, interfaces: tuple[str, ...], port: int, message: str) -> None:
         """The addresses cannot be listened on, and whoever started the server is told why."""
@@ -64,7 +28,7 @@ class SocketTestCase(SynchronousTestCase):
         self.assertEqual(str(error), message)
 
 
-class BindTests(SocketTestCase):
+class BindTests(RefusalTestCase):
     """Binding, early and loudly."""
 
     def test_free_port(self) -> None:
@@ -179,7 +143,7 @@ class Unlucky(socket.socket):
         super().bind(address)
 
 
-class BadLuckTests(SocketTestCase):
+class BadLuckTests(RefusalTestCase):
     """What seldom happens."""
 
     def let_fail(self, *faults: tuple[str, int]) -> None:
@@ -249,86 +213,8 @@ class BadLuckTests(SocketTestCase):
         self.assertEqual(bound.getsockname()[0], "::1")
 
 
-class Recorder(Protocol):
-    """Notes what comes, and how its connection ends."""
-
-    transport: Any
-    received = b""
-    reason: Failure | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.reason = reason
-
-
-class ListeningPortTestCase(SocketTestCase):
-    """A port, driven by hand: what is readable and writable is the test's to say."""
-
-    def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
-        self.built: list[Recorder] = []
-        factory = Factory.forProtocol(self._build)
-        factory.noisy = False
-        (bound,) = self.bind((LOOPBACK,))
-        self.number: int = bound.getsockname()[1]
-        self.port = ListeningPort(bound, factory, self.reactor, self.admission())
-        self.port.startListening()
-        self.addCleanup(self._stop)
-
-    def admission(self) -> Admission | None:
-        """Who is let in."""
-        return None
-
-    def _build(self) -> Recorder:
-        self.built.append(Recorder())
-        return self.built[-1]
-
-    def _stop(self) -> None:
-        self.port.stopListening()
-        self.reactor.advance(0)
-
-    def connect(self) -> tuple[socket.socket, Any]:
-        """A connection: the client's end and the server's transport."""
-        client = self.dial(self.number)
-        self.port.doRead()
-        transport = self.built[-1].transport
-        self.addCleanup(self._lose, transport)
-        return client, transport
-
-    def _lose(self, transport: Any) -> None:
-        if transport.connected:
-            transport.abortConnection()
-            self.reactor.advance(0)
-
-    def is_writing(self, transport: Any) -> bool:
-        """Whether the reactor is asked to tell when the connection takes more."""
-        return transport in self.reactor.getWriters()
-
-    def turn(self, client: socket.socket, transport: Any) -> bytes | None:
-        """What a reactor does next: wait, let the connection write, and read what came; None: nothing will."""
-        writing = [transport] if self.is_writing(transport) else []
-        readable, writable, _ = select.select([client], writing, [], 20 if writing else 0)
-        if writable:
-            reason = transport.doWrite()
-            if reason is not None:
-                self.reactor.removeWriter(transport)
-                transport.connectionLost(Failure(reason))
-        if readable:
-            return client.recv(1 << 20)
-        return b"" if writing else None
-
-    def drain(self, client: socket.socket, transport: Any) -> bytes:
-        """Read and write in turn until everything that waits is with the client."""
-        received = b""
-        while (data := self.turn(client, transport)) is not None:
-            received += data
-        return received
-
-
 class ListeningPortTests(ListeningPortTestCase):
-    """Accepting, writing, and the end."""
+    """Accepting, and the end."""
 
     def test_address(self) -> None:
         """It knows where it listens."""
@@ -353,149 +239,6 @@ class ListeningPortTests(ListeningPortTestCase):
         self.assertEqual(peers, {client.getsockname()[1] for client in clients})
         for recorder in self.built:
             self._lose(recorder.transport)
-
-    def test_at_once(self) -> None:
-        """What is written is with the client before the reactor has done anything."""
-        client, transport = self.connect()
-        for data in (b"one", b"", b"two", b"\x00" * 1000):
-            transport.write(data)
-        self.assertFalse(self.is_writing(transport))
-        self.assertEqual(client.recv(2000), b"onetwo" + b"\x00" * 1000)
-
-    def test_client_does_not_read(self) -> None:
-        """What the kernel does not take waits, and arrives whole and in order when the client reads again."""
-        client, transport = self.connect()
-        sent = b"".join(bytes((number % 251,)) * 65_537 for number in range(200))
-        for start in range(0, len(sent), 1_000_001):
-            transport.write(sent[start : start + 1_000_001])
-        self.assertTrue(self.is_writing(transport))
-        transport.write(b"last")
-        self.assertTrue(self.drain(client, transport) == sent + b"last")
-        transport.write(b"at once again")
-        self.assertFalse(self.is_writing(transport))
-        self.assertEqual(client.recv(100), b"at once again")
-
-    def test_order_with_pieces(self) -> None:
-        """What was handed over in pieces, and waits for the reactor, is not overtaken."""
-        client, transport = self.connect()
-        transport.writeSequence([b"a", b"b"])
-        transport.write(b"c")
-        self.assertEqual(self.drain(client, transport), b"abc")
-
-    def test_producer(self) -> None:
-        """A producer goes on as long as the kernel takes everything, and pauses when too much waits."""
-        _, transport = self.connect()
-        told: list[str] = []
-
-        class Producer:
-            def pauseProducing(self) -> None:
-                told.append("pause")
-
-            def resumeProducing(self) -> None:
-                told.append("resume")
-
-            def stopProducing(self) -> None:
-                told.append("stop")
-
-        transport.registerProducer(Producer(), True)
-        transport.write(b"small")
-        self.assertEqual(told, [])
-        while not told:
-            transport.write(bytes(1_000_000))
-        self.assertEqual(told, ["pause"])
-
-    def test_goodbye(self) -> None:
-        """What was written before the end arrives before it, however much it is."""
-        client, transport = self.connect()
-        transport.write(bytes(20_000_000))
-        transport.loseConnection()
-        received = b""
-        while self.built[-1].reason is None:
-            received += self.turn(client, transport) or b""
-        client.settimeout(20)
-        while data := client.recv(1 << 20):
-            received += data
-        self.assertTrue(received == bytes(20_000_000))
-
-    def test_end_of_stream(self) -> None:
-        """After the end of the stream, what the client says still comes in."""
-        client, transport = self.connect()
-        transport.write(b"last words")
-        transport.loseWriteConnection()
-        client.settimeout(20)
-        if self.is_writing(transport):
-            transport.doWrite()
-        self.assertEqual(client.recv(100), b"last words")
-        self.assertEqual(client.recv(100), b"")
-        client.sendall(b"goodbye")
-        transport.doRead()
-        self.assertEqual((self.built[-1].received, self.built[-1].reason), (b"goodbye", None))
-
-    def test_client_gone(self) -> None:
-        """Writing to a client that has hung up raises nothing; the reactor finds out, and then the protocol."""
-        client, transport = self.connect()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        client.close()  # with a reset
-        transport.write(b"nobody is there")
-        transport.write(b"still nobody")
-        reason = transport.doWrite() if self.is_writing(transport) else transport.doRead()
-        self.assertIsInstance(reason, ConnectionLost)
-        transport.connectionLost(Failure(reason))
-        lost = self.built[-1].reason
-        assert lost is not None
-        self.assertIsInstance(lost.value, ConnectionLost)
-        transport.write(b"after the end")
-        self.assertFalse(self.is_writing(transport))
-
-
-class ShareTests(ListeningPortTestCase):
-    """How much one connection gets of a turn, and how much its peer has taken."""
-
-    def test_reads(self) -> None:
-        """A client that has sent a lot is read in pieces, so that others have their turn in between."""
-        client, transport = self.connect()
-        client.sendall(bytes(100_000))
-        select.select([transport.socket], [], [], 20)
-        transport.doRead()
-        self.assertEqual(len(transport.protocol.received), 16384)
-
-    def test_writes(self) -> None:
-        """What goes out at once is bounded, also for a client whose system takes more."""
-        client, transport = self.connect()
-        for _ in range(8):
-            transport.write(bytes(16_384))
-        self.assertFalse(self.is_writing(transport))
-        transport.write(b"the next")
-        self.assertTrue(self.is_writing(transport))
-        self.assertEqual(self.drain(client, transport), bytes(8 * 16_384) + b"the next")
-        transport.write(b"at once again")
-        self.assertFalse(self.is_writing(transport))
-
-    def test_taken(self) -> None:
-        """What the client's system has acknowledged is known, also over TLS, and not more than was sent."""
-        client, transport = self.connect()
-        self.assertEqual(bytes_taken(transport), 0)
-        transport.write(b"hello")
-        self.assertEqual(client.recv(100), b"hello")
-        self.assertEqual(bytes_taken(transport), 5)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        for _ in range(200):
-            transport.write(bytes(65_536))
-        self.assertLess(bytes_taken(transport), 200 * 65_536)
-        # The client reads nothing: all it has taken lies with its system, and what lies with ours does not count.
-        while select.select([], [transport.socket], [], 0)[1]:
-            self.assertIsNone(transport.doWrite())
-        unread = int.from_bytes(fcntl.ioctl(client.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
-        self.assertLessEqual(bytes_taken(transport), 5 + unread)
-
-    def test_taken_when_gone(self) -> None:
-        """Of a connection that is gone, and of one of somebody else's, nothing more is known."""
-        _, transport = self.connect()
-        transport.write(b"hello")
-        transport.abortConnection()
-        self.reactor.advance(0)
-        self.assertEqual(bytes_taken(transport), 5)
-        self.assertEqual(bytes_taken(object()), 0)
 
 
 class CountingTests(ListeningPortTestCase):

@@ -1,380 +1,158 @@
-"""TLS on the connections, against two other implementations: Python's, and messages written by hand."""
+"""TLS on the socket, driven by hand, with a real client; and the share of handshakes."""
 
-import ssl
+import select
+import socket
+from collections.abc import Callable
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_der_x509_certificate
 from OpenSSL import SSL
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import INegotiated, ISSLTransport
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
-from mles_tx.transport.certificates.names import names_of
-from mles_tx.transport.tls import ICertificates, end_stream, make_context, tls_factory
+from mles_tx.transport.tcp import bytes_taken, end_stream
+from mles_tx.transport.tls import HandshakeShare, TLSServer
 
-from .certificates.making import Made, make
-from .fakes import FakeTransport
-from .hellos import (
-    ALERT,
-    BAD_SUITES,
-    ECDSA_SUITES,
-    FATAL,
-    HANDSHAKE,
-    HANDSHAKE_FAILURE,
-    PROTOCOL_VERSION,
-    RSA_SUITES,
-    SERVER_HELLO,
-    TLS_1_0,
-    TLS_1_1,
-    TLS_1_2,
-    client_hello,
-)
+from .tls_ports import TLSTestCase
 
 
-@implementer(ICertificates)
-class Certificates:
-    """Shows what it is told to, and notes who is asked for."""
+class RealClientTests(TLSTestCase):
+    """A real client on a real socket."""
 
-    def __init__(self, made: Made, **others: Made) -> None:
-        self._default = make_context([made.certificate], usable(made))
-        self._others = {name: make_context([other.certificate], usable(other)) for name, other in others.items()}
-        self.asked: list[str | None] = []
+    def meet(self) -> tuple[SSL.Connection, Any]:
+        """A client that has shaken hands, and the server's transport."""
+        client, transport = self.connect()
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.setTcpNoDelay(True)
+        connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), client)
+        connection.set_connect_state()
+        self.until(transport, connection.do_handshake)
+        self.read_all(transport)
+        return connection, transport
 
-    def context_for(self, server_name: str | None) -> SSL.Context:
-        self.asked.append(server_name)
-        return self._others.get(server_name or "", self._default)
-
-
-def usable(made: Made) -> Any:
-    """Its key, of a kind TLS can use."""
-    return made.key
-
-
-class Echo(Protocol):
-    """Sends back what comes, and ends the stream when it is told to."""
-
-    ended = False
-
-    def dataReceived(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(data)
-        if b"end" in data:
-            end_stream(self.transport)
-
-    def connectionLost(self, reason: object = None) -> None:
-        self.ended = True
-
-
-class TLSTestCase(SynchronousTestCase):
-    """A server in memory."""
-
-    def setUp(self) -> None:
-        self.inner: list[Echo] = []
-        self.clock = Clock()
-
-    def serve(self, certificates: Certificates) -> FakeTransport:
-        """A connection to a server with these certificates."""
-
-        def build() -> Echo:
-            self.inner.append(Echo())
-            return self.inner[-1]
-
-        factory = tls_factory(self.clock, certificates, Factory.forProtocol(build))
-        protocol = factory.buildProtocol(None)
-        assert protocol is not None
-        return FakeTransport(protocol)
-
-
-class HelloTests(TLSTestCase):
-    """What the server agrees to, told from its first record."""
-
-    def answer(self, made: Made, version: int, suites: tuple[int, ...]) -> tuple[int, ...]:
-        """SERVER_HELLO, version and suite; or ALERT, level and description."""
-        transport = self.serve(Certificates(made))
-        transport.receive(client_hello(version, suites))
-        record = transport.taken()
-        if record[0] == ALERT:
-            return ALERT, record[5], record[6]
-        self.assertEqual((record[0], record[5]), (HANDSHAKE, SERVER_HELLO))
-        session = record[43]
-        suite = record[44 + session : 46 + session]
-        return SERVER_HELLO, int.from_bytes(record[9:11], "big"), int.from_bytes(suite, "big")
-
-    def test_versions(self) -> None:
-        """TLS 1.2 is the oldest version that is spoken; clients with older ones are told so."""
-        made = make("localhost")
-        suites = (*ECDSA_SUITES, *BAD_SUITES)
-        for version in (0x0300, TLS_1_0, TLS_1_1):
-            self.assertEqual(self.answer(made, version, suites), (ALERT, FATAL, PROTOCOL_VERSION))
-        agreed, version, suite = self.answer(made, TLS_1_2, suites)
-        self.assertEqual((agreed, version), (SERVER_HELLO, TLS_1_2))
-        self.assertIn(suite, ECDSA_SUITES)
-
-    def test_suites(self) -> None:
-        """Each of the good suites is agreed to, and none of the others, alone or together."""
-        for made, good in (
-            (make("localhost"), ECDSA_SUITES),
-            (make("localhost", key=rsa.generate_private_key(65537, 2048)), RSA_SUITES),
-        ):
-            for suite in good:
-                self.assertEqual(self.answer(made, TLS_1_2, (suite,)), (SERVER_HELLO, TLS_1_2, suite))
-            refused = [suite for suite in BAD_SUITES if self.answer(made, TLS_1_2, (suite,))[0] == ALERT]
-            self.assertEqual(refused, list(BAD_SUITES))
-            self.assertEqual(self.answer(made, TLS_1_2, BAD_SUITES), (ALERT, FATAL, HANDSHAKE_FAILURE))
-
-    def test_no_tls(self) -> None:
-        """Who speaks plain HTTP is cut off, and nothing reaches what is behind TLS."""
-        transport = self.serve(Certificates(make("localhost")))
-        transport.receive(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        self.assertNotIn(b"HTTP", transport.taken())
-        self.assertTrue(transport.lost or transport.finished)
-
-
-class Client:
-    """Python's TLS, in memory.
-
-    Args:
-        transport: the server.
-        server_name: what it asks for; None: nothing.
-        protocols: what it offers (ALPN).
-        trusted: the certificate it trusts; None: any.
-        newest: the newest version it speaks.
-    """
-
-    def __init__(
-        self,
-        transport: FakeTransport,
-        server_name: str | None = "localhost",
-        protocols: tuple[str, ...] = (),
-        trusted: Made | None = None,
-        newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
-    ) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.maximum_version = newest
-        if trusted is None:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        else:
-            context.load_verify_locations(cadata=trusted.certificate_pem.decode())
-        if protocols:
-            context.set_alpn_protocols(list(protocols))
-        self._transport = transport
-        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._in, self._out, server_hostname=server_name)
-        self._talk(self.tls.do_handshake)
-
-    def _talk(self, step: Any) -> Any:
-        """Take a step, and hand over what either side has to say, until the step is done."""
-        while True:
+    def until(self, transport: Any, step: Callable[[], Any]) -> Any:
+        """Take a step of the client's, and the server's in turn, until the client's is done."""
+        for _ in range(100):
             try:
                 return step()
-            except ssl.SSLWantReadError:
-                if not self.exchange():
-                    raise
-            finally:
-                self.exchange()
-
-    def exchange(self) -> bool:
-        """Hand over what there is; whether the server has answered."""
-        data = self._out.read()
-        if data:
-            self._transport.receive(data)
-        answer = self._transport.taken()
-        self._in.write(answer)
-        return bool(answer)
-
-    def say(self, data: bytes) -> bytes:
-        """Send something; what comes back."""
-        self.tls.write(data)
-        self.exchange()
-        received: bytes = self._talk(lambda: self.tls.read(65536))
-        return received
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """The names in the certificate it was shown."""
-        der = self.tls.getpeercert(binary_form=True)
-        assert der is not None
-        return names_of(load_der_x509_certificate(der))
-
-
-class ConnectionTests(TLSTestCase):
-    """Whole connections."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.made = make("localhost")
-        self.certificates = Certificates(self.made)
-
-    def connect(self, *args: Any, **kwargs: Any) -> Client:
-        """A client that has shaken hands."""
-        return Client(self.serve(self.certificates), *args, **kwargs)
-
-    def test_both_versions(self) -> None:
-        """TLS 1.3 with those who know it, 1.2 with the others; either way the certificate is good."""
-        for newest, spoken in ((ssl.TLSVersion.TLSv1_3, "TLSv1.3"), (ssl.TLSVersion.TLSv1_2, "TLSv1.2")):
-            client = self.connect(trusted=self.made, newest=newest)
-            self.assertEqual(client.tls.version(), spoken)
-            self.assertEqual(client.say(b"hello"), b"hello")
-
-    def test_not_compressed(self) -> None:
-        """Nothing is compressed: that would tell what is inside."""
-        self.assertIsNone(self.connect(newest=ssl.TLSVersion.TLSv1_2).tls.compression())
-
-    def test_application_protocol(self) -> None:
-        """Who offers http/1.1 gets it, also behind h2; who does not is served all the same, and never h2."""
-        for offered, agreed in (
-            (("http/1.1",), "http/1.1"),
-            (("h2", "http/1.1"), "http/1.1"),
-            (("http/1.1", "h2"), "http/1.1"),
-            (("h2",), None),
-            (("http/1.0", "acme-tls/1"), None),
-            ((), None),
-        ):
-            for newest in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
-                client = self.connect(protocols=offered, newest=newest)
-                self.assertEqual((offered, client.tls.selected_alpn_protocol()), (offered, agreed))
-                self.assertEqual(client.say(b"hello"), b"hello")
-
-    def test_renegotiation(self) -> None:
-        """A client cannot have the handshake done again and again on one connection."""
-        context = make_context([self.made.certificate], usable(self.made))
-        options = context.set_options(0)
-        self.assertTrue(options & SSL.OP_NO_RENEGOTIATION)
-        self.assertTrue(options & SSL.OP_NO_COMPRESSION)
-
-    def test_no_session_is_kept(self) -> None:
-        """Connections that are gone are not remembered on the server."""
-        context = make_context([self.made.certificate], usable(self.made))
-        self.assertEqual(context.get_session_cache_mode(), SSL.SESS_CACHE_OFF)
-
-    def test_key_of_another(self) -> None:
-        """A key that is not the certificate's gives no context."""
-        self.assertRaises(SSL.Error, make_context, [self.made.certificate], usable(make("localhost")))
-
-    def test_chain(self) -> None:
-        """The whole chain is sent, the server's own certificate first, so that clients find the way to the root."""
-        root = make("root.example", common_name="root")
-        middle = make("middle.example", common_name="middle", issuer=root)
-        leaf = make("leaf.example", common_name="leaf", issuer=middle)
-        self.certificates._default = make_context(
-            [leaf.certificate, middle.certificate, root.certificate], usable(leaf)
-        )
-        transport = self.serve(self.certificates)
-        context = SSL.Context(SSL.TLS_METHOD)
-        client = SSL.Connection(context, None)
-        client.set_connect_state()
-        while True:
-            try:
-                client.do_handshake()
-                break
             except SSL.WantReadError:
-                transport.receive(client.bio_read(65536))
-                client.bio_write(transport.taken())
-        chain = client.get_peer_cert_chain()
-        assert chain is not None
-        shown = [certificate.to_cryptography().public_bytes(Encoding.PEM) for certificate in chain]
-        self.assertEqual(shown, [leaf.certificate_pem, middle.certificate_pem, root.certificate_pem])
+                self.read_all(transport)
+                if self.is_writing(transport):
+                    self.write(transport)
+        self.fail("the client waits for ever")
 
+    def read_all(self, transport: Any) -> None:
+        """Let the server read what is there."""
+        while transport.connected and self.is_reading(transport) and select.select([transport.socket], [], [], 0)[0]:
+            self.read(transport)
+            self.reactor.advance(0)
 
-class ServerNameTests(TLSTestCase):
-    """Several certificates on one port."""
+    def test_interfaces(self) -> None:
+        """It is what Twisted calls a TLS transport."""
+        _, transport = self.meet()
+        self.assertIsInstance(transport, TLSServer)
+        for interface in (ISSLTransport, INegotiated):
+            self.assertTrue(verifyObject(interface, transport))
+        self.assertRaises(RuntimeError, transport.startTLS, None)
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.certificates = Certificates(make("default.example"), other=make("other.example"))
+    def test_at_once(self) -> None:
+        """What is written is with the client before the reactor has done anything."""
+        client, transport = self.meet()
+        transport.write(b"one")
+        transport.write(b"")
+        transport.write(bytes(40_000))
+        self.assertFalse(self.is_writing(transport))
+        received = b""
+        while len(received) < 40_003:
+            received += client.recv(65536)
+        self.assertEqual(received, b"one" + bytes(40_000))
 
-    def test_own_certificate(self) -> None:
-        """Who names a server is shown its certificate, whatever the case of the name and the version of TLS."""
-        for newest in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
-            for name, shown in (
-                ("other", "other.example"),
-                ("OTHER", "other.example"),
-                ("unknown.example", "default.example"),
-                (None, "default.example"),
-                ("127.0.0.1", "default.example"),
-            ):
-                client = Client(self.serve(self.certificates), name, newest=newest)
-                self.assertEqual((name, client.shown), (name, (shown,)))
-                self.assertEqual(client.say(b"hello"), b"hello")
+    def test_text(self) -> None:
+        """Text is refused, and nothing of it is sent."""
+        client, transport = self.meet()
+        self.assertRaises(TypeError, transport.write, "text")
+        self.assertRaises(SSL.WantReadError, client.recv, 100)
 
-    def test_application_protocol(self) -> None:
-        """The application protocol is agreed on for every one of the certificates."""
-        for name in ("other", "unknown.example"):
-            client = Client(self.serve(self.certificates), name, ("h2", "http/1.1"))
-            self.assertEqual(client.tls.selected_alpn_protocol(), "http/1.1")
+    def test_taken(self) -> None:
+        """What the client's system has acknowledged is known: at least what was written."""
+        client, transport = self.meet()
+        transport.write(b"hello")
+        self.assertEqual(self.until(transport, lambda: client.recv(100)), b"hello")
+        before = self.taken(client, transport)
+        self.assertGreater(before, 0)
+        transport.write(bytes(1000))
+        taken = self.taken(client, transport) - before
+        self.assertTrue(1000 <= taken < 1100, taken)
 
-    def test_asked_in_lower_case(self) -> None:
-        """The certificates are asked with the name in lower case, and with none for whoever names no server."""
-        Client(self.serve(self.certificates), "OTHER.Example")
-        Client(self.serve(self.certificates), None)
-        self.assertEqual(self.certificates.asked, [None, "other.example", None])
+    def taken(self, client: SSL.Connection, transport: Any) -> int:
+        """What counts as taken as soon as the client's system acknowledges what it has."""
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return bytes_taken(transport)
 
-    def test_name_of_garbage(self) -> None:
-        """A name that is no text does no harm: the default certificate is shown."""
-        for name in (b"\xff\xfe", b"other\xff", b"x" * 255):
-            transport = self.serve(self.certificates)
-            client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-            client.set_connect_state()
-            client.set_tlsext_host_name(name)
-            self.assertRaises(SSL.WantReadError, client.do_handshake)
-            transport.receive(client.bio_read(65536))
-            client.bio_write(transport.taken())
-            client.do_handshake()
-            certificate = client.get_peer_certificate(as_cryptography=True)
-            assert certificate is not None
-            self.assertEqual(names_of(certificate), ("default.example",))
-
-
-class EndStreamTests(TLSTestCase):
-    """The end of a connection that the server ends."""
-
-    def test_plain(self) -> None:
-        """What was written goes out, then the end of the stream; the peer may still send."""
-        transport = FakeTransport(Protocol())
-        transport.write(b"last words")
+    def test_end_of_stream(self) -> None:
+        """The peer gets all that was written, then the end of TLS and of the stream; its own end is waited for."""
+        client, transport = self.meet()
+        transport.write(b"the end")
         end_stream(transport)
-        self.assertEqual((transport.taken(), transport.finished, transport.lost), (b"last words", True, False))
-
-    def test_tls(self) -> None:
-        """Over TLS the peer gets all that was written, then the end of TLS, and may answer it with its own."""
-        transport = self.serve(Certificates(make("localhost")))
-        client = Client(transport)
-        self.assertEqual(client.say(b"the end"), b"the end")
-        self.assertEqual(client.tls.read(1), b"", "the end of TLS")
-        self.assertEqual((transport.finished, transport.lost), (False, False))
-        client.tls.unwrap()
-        client.exchange()
-        self.assertTrue(transport.finished)
-        transport.hang_up()
-        self.assertTrue(self.inner[0].ended)
-
-    def test_peer_still_talks(self) -> None:
-        """What the peer says after that does no harm."""
-        transport = self.serve(Certificates(make("localhost")))
-        client = Client(transport)
-        client.say(b"the end")
-        client.tls.write(b"one more")
-        client.exchange()
-        self.assertEqual(client.tls.read(1), b"", "the end of TLS")
-        self.assertFalse(transport.lost)
-        transport.hang_up()
-        self.assertTrue(self.inner[0].ended)
+        self.assertEqual(self.until(transport, lambda: client.recv(100)), b"the end")
+        self.assertRaises(SSL.ZeroReturnError, self.until, transport, lambda: client.recv(100))
+        self.assertIsNone(self.built[-1].reason)
+        client.send(b"one more")
+        self.read_all(transport)
+        self.assertEqual((self.built[-1].received, self.built[-1].reason), (b"", None))
+        client.shutdown()
+        self.read_all(transport)
+        reason = self.built[-1].reason
+        assert reason is not None
+        self.assertIsInstance(reason.value, ConnectionDone)
+        self.assertNotIn(transport, (*self.reactor.getReaders(), *self.reactor.getWriters()))
 
     def test_gone_already(self) -> None:
         """Ending a connection that is gone already does nothing."""
-        transport = self.serve(Certificates(make("localhost")))
-        Client(transport)
-        transport.hang_up()
-        transport.taken()
-        end_stream(transport.protocol)
-        self.assertEqual((self.inner[0].ended, transport.taken()), (True, b""))
+        _, transport = self.meet()
+        transport.abortConnection()
+        self.reactor.advance(0)
+        end_stream(transport)
+        transport.loseWriteConnection()
+        transport.write(b"too late")
+        self.assertNotIn(transport, (*self.reactor.getReaders(), *self.reactor.getWriters()))
 
     def test_no_timer(self) -> None:
-        """Connections come and go without a timer."""
-        transport = self.serve(Certificates(make("localhost")))
-        Client(transport).say(b"the end")
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        """Connections come and go without a timer that stays."""
+        _, transport = self.meet()
+        transport.abortConnection()
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class HandshakeShareTests(SynchronousTestCase):
+    """How much of a turn goes into handshakes."""
+
+    def test_share(self) -> None:
+        """In each turn so many steps may be made, and no more."""
+        clock = Clock()
+        share = HandshakeShare(clock)
+        for _ in range(3):
+            self.assertEqual([share.take() for _ in range(20)], [True] * 16 + [False] * 4)
+            self.assertEqual(len(clock.getDelayedCalls()), 1)
+            clock.advance(0)
+
+    def test_no_timer(self) -> None:
+        """While nobody shakes hands there is no timer."""
+        clock = Clock()
+        share = HandshakeShare(clock)
+        self.assertEqual(clock.getDelayedCalls(), [])
+        self.assertTrue(share.take())
+        clock.advance(0)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_of_a_port(self) -> None:
+        """All connections of a port share it: those that come later have their turn in the next one."""
+        clock = Clock()
+        share = HandshakeShare(clock)
+        self.assertEqual([share.take() for _ in range(17)][-1], False)
+        clock.advance(0)
+        self.assertTrue(share.take())

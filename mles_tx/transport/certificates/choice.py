@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from OpenSSL import SSL
 from zope.interface import implementer
 
-from mles_tx.transport.tls import ICertificates
+from mles_tx.transport.contexts import ICertificates
 
 from .names import covers
 from .pairs import Pair

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 from OpenSSL import SSL
 
-from mles_tx.transport.tls import make_context
+from mles_tx.transport.contexts import make_context
 
 from .names import names_of
 

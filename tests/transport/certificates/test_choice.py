@@ -5,7 +5,7 @@ from zope.interface.verify import verifyObject
 
 from mles_tx.transport.certificates.choice import FixedCertificates
 from mles_tx.transport.certificates.pairs import pair_from_pem
-from mles_tx.transport.tls import ICertificates
+from mles_tx.transport.contexts import ICertificates
 
 from .making import make
 
