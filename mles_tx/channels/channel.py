@@ -53,8 +53,10 @@ class Channel:
         receivers = self._receivers
         if receivers is None:
             receivers = self._receivers = tuple(member for member in self.members.values() if member.receives)
+        if len(batch) == 1:
+            return self._fan_out_one(batch[0], receivers)
         origins = {message.origin for message in batch}
-        data = batch[0].frame if len(batch) == 1 else b"".join([message.frame for message in batch])
+        data = b"".join([message.frame for message in batch])
         sent = len(receivers) * len(batch)
         for member in receivers:
             if member.serial not in origins:
@@ -71,6 +73,19 @@ class Channel:
                         member.write(b"".join(others))
                     except Exception:
                         self._fail(member)
+        return sent
+
+    def _fan_out_one(self, message: Message, receivers: tuple[IMember, ...]) -> int:
+        frame, _, origin, _ = message
+        sent = len(receivers)
+        for member in receivers:
+            if member.serial != origin:
+                try:
+                    member.write(frame)
+                except Exception:
+                    self._fail(member)
+            else:
+                sent -= 1
         return sent
 
     def _fail(self, member: IMember) -> None:

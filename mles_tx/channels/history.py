@@ -10,9 +10,10 @@ reader's pace: starting one copies a reference for each run, and what the histor
 lives until the replays that still need it have passed it.
 """
 
+from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, KeysView, Sequence
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -150,7 +151,9 @@ class _Log:
     def __iter__(self) -> Iterator[Message]:
         return islice(chain.from_iterable(self._runs), self._skip, None)
 
-    def append(self, batch: Sequence[Message], max_count: int, max_bytes: int) -> None:
+    def append(self, batch: Sequence[Message], max_count: int, max_bytes: int) -> int:
+        """Take a batch, and drop what is too much then; returns by how much the memory has grown."""
+        before = self._bytes + self._count * OVERHEAD_BYTES
         for message in batch:
             if message.is_join:
                 earlier = self._joins.get(message.uid)
@@ -167,6 +170,7 @@ class _Log:
             self._bytes += size
         while self._count > max_count or self._bytes > max_bytes:
             self._drop_oldest()
+        return self._bytes + self._count * OVERHEAD_BYTES - before
 
     def shrink(self, memory: int) -> None:
         """Drop the oldest until that much memory is enough, or nothing is left."""
@@ -256,10 +260,13 @@ class _LogReplay:
                 self._runs.popleft()
                 self._at = 0
                 continue
-            frame = run[self._at].frame
-            self._at += 1
-            frames.append(frame)
-            size += len(frame)
+            # As many at a time as a run has, where they are small.
+            part = [message.frame for message in run[self._at : min(end, self._at + _RUN_MESSAGES)]]
+            ends = list(accumulate(map(len, part)))
+            del part[bisect_left(ends, max_bytes - size) + 1 :]
+            self._at += len(part)
+            frames += part
+            size += ends[len(part) - 1]
         return frames
 
 
@@ -305,10 +312,8 @@ class MemoryHistory:
             self._memory += log.memory + len(channel)
         else:
             self._logs.move_to_end(channel)
-        before = log.memory
-        log.append(batch, self._limit, self._max_bytes)
+        self._memory += log.append(batch, self._limit, self._max_bytes)
         log.used_at = self._clock.seconds()
-        self._memory += log.memory - before
         if self._memory > self._total_bytes:
             self._make_room(channel)
         self._listener.committed(channel, batch)

@@ -73,7 +73,7 @@ class LocalMember:
         frame = encode_own(message)
         if self.channel is not None:
             self._registry.metrics.total_messages_received += 1
-            self._registry.publish(self, frame)
+            self._registry.publish(self, [frame])
 
     def leave(self) -> None:
         """Be a member no more; any number of times."""

@@ -5,9 +5,10 @@ published in one turn waits for the end of the turn, goes to the history as one 
 comes back to be delivered as soon as the history has it (`committed`, the only entrance to a fan-out).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -81,21 +82,34 @@ class ChannelRegistry:
             self._sweeping.cancel()
             self._sweeping = None
 
-    async def join(self, header: Header, member: IMember) -> None:
+    def join(self, header: Header, member: IMember) -> "Deferred[None] | None":
         """Make somebody a member: added first, then the history is replayed, then its join frame is remembered.
 
         When its uid is taken, whoever holds it is asked for a sign of life: a holder that gives none is
-        replaced. The coroutine runs to its end at once unless it has to wait for that.
+        replaced.
+
+        Returns:
+            None when that was done at once, as it is when the uid is free; else a Deferred that fires with None, or
+            with a `ProtocolViolation`: UID_TAKEN, the holder is alive, or SERVER_FULL.
 
         Raises:
-            ProtocolViolation: UID_TAKEN, the holder is alive; SERVER_FULL, there are too many channels.
+            ProtocolViolation: SERVER_FULL; there are too many channels.
         """
+        if self._holder(header) is not None:
+            return Deferred.fromCoroutine(self._replace(header, member))
+        self._enter(header, member)
+        return None
+
+    async def _replace(self, header: Header, member: IMember) -> None:
         while (holder := self._holder(header)) is not None:
             if await holder.is_alive():
                 raise ProtocolViolation(CloseReason.UID_TAKEN)
             if self._holder(header) is holder:
                 holder.close(CloseReason.REPLACED)
                 self.leave(holder)
+        self._enter(header, member)
+
+    def _enter(self, header: Header, member: IMember) -> None:
         channel = self._open(header.channel)
         self._commit(channel)  # what was said before this join belongs to its history
         member.uid = header.uid
@@ -108,14 +122,15 @@ class ChannelRegistry:
         frame = encode_message(header.replay, is_binary=False)
         self._append(channel, [Message(frame, header.uid, member.serial, is_join=True)])
 
-    def publish(self, member: IMember, frame: bytes) -> None:
-        """Take a message; it is delivered at the end of this turn. Ignored when the member has left."""
+    def publish(self, member: IMember, frames: Iterable[bytes]) -> None:
+        """Take messages; they are delivered at the end of this turn. Ignored when the member has left."""
         channel = member.channel
         if channel is None:
             return
         if not channel.pending:
             self._mark(channel)
-        channel.pending.append(Message(frame, member.uid, member.serial, False))
+        uid, serial = member.uid, member.serial
+        channel.pending += [Message(frame, uid, serial, False) for frame in frames]
 
     def announce(self, name: str, uid: str, frame: bytes) -> None:
         """Take a message from somebody who is not a member: from the program the server is part of.

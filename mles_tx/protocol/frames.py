@@ -1,10 +1,16 @@
-"""Server frames (RFC 6455 section 5.2): whole, final, not masked, encoded once for all who get them."""
+"""Frames (RFC 6455 section 5.2).
+
+Those of the server are whole, final and not masked; each is encoded once for all who get it. Of a client's frames the
+usual ones are decoded here, in runs: the fast lane. Everything else is left to a parser that knows the whole protocol.
+"""
 
 from .closing import CloseReason
 
 __all__ = [
+    "MAX_RUN_PAYLOAD_BYTES",
     "PING",
     "close_frame",
+    "decode_run",
     "encode_close",
     "encode_message",
     "encode_pong",
@@ -17,6 +23,16 @@ _TEXT = 0x81
 _BINARY = 0x82
 _CLOSE = 0x88
 _PONG = 0x8A
+
+#: The heads of short server frames, by first byte and length.
+_HEADS = {first: [bytes((first, size)) for size in range(126)] for first in (_TEXT, _BINARY)}
+
+#: Multiplied with a masking key these are the key repeated: for short payloads, by their length in words.
+_REPEAT = [int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(33)]
+
+#: Longer payloads are not for the fast lane: from about here on a parser with a masking loop in C is faster (measured:
+#: 0.6 against 3.4 µs for 128 bytes, 8 against 4 µs for 4 KiB, and 12 µs for the rest of the frame).
+MAX_RUN_PAYLOAD_BYTES = 4096
 
 #: A ping without payload: any traffic counts as an answer, so there is nothing to match.
 PING = bytes((0x89, 0))
@@ -85,3 +101,50 @@ def split(data: bytes) -> tuple[list[bytes], bytes]:
         frames.append(data[start : body + size])
         start = body + size
     return frames, data[start:]
+
+
+def decode_run(data: bytes) -> tuple[list[bytes], int]:
+    """Decode the run of client frames at the beginning of some data.
+
+    The run ends before the first frame that is not whole, final, masked and a text or binary message of at most
+    `MAX_RUN_PAYLOAD_BYTES`, before text that is not UTF-8, and before a length that is not written in the shortest way.
+
+    Returns:
+        The messages as server frames, and the number of bytes they took.
+    """
+    frames: list[bytes] = []
+    as_int = int.from_bytes
+    at, end = 0, len(data)
+    while end - at >= 6:
+        first = data[at]
+        if first != _BINARY and first != _TEXT:
+            break
+        size = data[at + 1] - 0x80
+        if 0 <= size < 126:
+            body = at + 6
+            behind = body + size
+            if behind > end:
+                break
+            words = (size + 3) >> 2
+            key = as_int(data[at + 2 : body], "little") * _REPEAT[words]
+            payload = (as_int(data[body:behind], "little") ^ key).to_bytes(words << 2, "little")[:size]
+            frame = _HEADS[first][size] + payload
+        elif size == 126:
+            body = at + 8
+            size = data[at + 2] << 8 | data[at + 3]
+            behind = body + size
+            if behind > end or not 126 <= size <= MAX_RUN_PAYLOAD_BYTES:
+                break
+            key = as_int((data[at + 4 : body] * (size // 4 + 1))[:size], "little")
+            payload = (as_int(data[body:behind], "little") ^ key).to_bytes(size, "little")
+            frame = bytes((first, 126, size >> 8, size & 255)) + payload
+        else:
+            break
+        if first == _TEXT and not payload.isascii():
+            try:
+                payload.decode("utf-8")
+            except UnicodeDecodeError:
+                break
+        frames.append(frame)
+        at = behind
+    return frames, at

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -163,7 +163,7 @@ class MlesService(MultiService):
             ProtocolViolation: UID_TAKEN or SERVER_FULL.
         """
         member = LocalMember(self.channels.registry, received, closed)
-        await self.channels.registry.join(make_header(uid, channel, history), member)
+        await maybeDeferred(self.channels.registry.join, make_header(uid, channel, history), member)
         return member
 
     def stopService(self) -> "Deferred[None]":

@@ -19,10 +19,10 @@ from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import IMember
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.protocol.closing import NO_FAULT, CloseReason, ProtocolViolation
-from mles_tx.protocol.frames import PING
+from mles_tx.protocol.frames import PING, is_binary, payload_of
 from mles_tx.protocol.header import HEADER_SECONDS, MAX_MESSAGE_BYTES, Header
 from mles_tx.protocol.ratelimit import MessageRate
-from mles_tx.protocol.session import Session
+from mles_tx.protocol.session import Session, State
 
 from .heartbeat import Heartbeat
 from .origins import OriginPolicy, any_origin
@@ -138,10 +138,17 @@ class MlesConnection(WebSocketConnection):
             self.close(violation.reason)
             return
         if isinstance(meaning, bytes):
-            self._taken += 1
-            self.factory.registry.publish(self, meaning)
+            self.messages([meaning])
         elif meaning is not None:
             self._join(meaning)
+
+    def messages(self, frames: list[bytes]) -> None:
+        if self._session.state is not State.LIVE:
+            for frame in frames:
+                self.message(payload_of(frame), is_binary(frame))
+            return
+        self._taken += len(frames)
+        self.factory.registry.publish(self, frames)
 
     def ended(self, reason: CloseReason) -> None:
         if reason not in NO_FAULT:
@@ -154,14 +161,18 @@ class MlesConnection(WebSocketConnection):
         self.factory.registry.leave(self)
         self._answer_probes(False)
         if self._joined_as is not None:
+            uid, channel = self._joined_as
+            seconds = self.factory.clock.seconds() - self._began
+            # One field to be formatted instead of six: the line costs half.
             self._log.info(
-                "left: uid {uid}, channel {channel}, member {serial}: {reason} after {seconds:.1f} s,"
-                " {received_bytes} bytes received",
-                uid=self._joined_as[0],
-                channel=self._joined_as[1],
+                "{line}",
+                line=f"left: uid {uid}, channel {channel}, member {self.serial}: {reason.label} after {seconds:.1f} s,"
+                f" {self._received_bytes} bytes received",
+                uid=uid,
+                channel=channel,
                 serial=self.serial,
                 reason=reason.label,
-                seconds=self.factory.clock.seconds() - self._began,
+                seconds=seconds,
                 received_bytes=self._received_bytes,
             )
         if self._holds:
@@ -173,10 +184,18 @@ class MlesConnection(WebSocketConnection):
 
     def _join(self, header: Header) -> None:
         self.maxMessagePayloadSize = self.max_message_bytes
-        self._joining = Deferred.fromCoroutine(self.factory.registry.join(header, self))
-        if not self._joining.called:
+        try:
+            joining = self.factory.registry.join(header, self)
+        except Exception:
+            self._not_joined(Failure())
+            return
+        if joining is None:
+            self._joined(None, header)
+            return
+        self._joining = joining
+        if not joining.called:
             self._hold(_Hold.JOINING)
-        self._joining.addCallbacks(self._joined, self._not_joined, callbackArgs=(header,))
+        joining.addCallbacks(self._joined, self._not_joined, callbackArgs=(header,))
 
     def _joined(self, _: None, header: Header) -> None:
         self._joining = None
@@ -185,16 +204,16 @@ class MlesConnection(WebSocketConnection):
         frames = self._session.joined()
         self.factory.awaiting_header.met(self)
         self.factory.heartbeat.add(self)
-        self._joined_as = (header.uid[:_SHOWN], header.channel[:_SHOWN])
+        self._joined_as = uid, channel = header.uid[:_SHOWN], header.channel[:_SHOWN]
         self._log.info(
-            "joined: uid {uid}, channel {channel}, member {serial}",
-            uid=self._joined_as[0],
-            channel=self._joined_as[1],
+            "{line}",
+            line=f"joined: uid {uid}, channel {channel}, member {self.serial}",
+            uid=uid,
+            channel=channel,
             serial=self.serial,
         )
-        self._taken += len(frames)
-        for frame in frames:
-            self.factory.registry.publish(self, frame)
+        if frames:
+            self.messages(frames)
         self._release(_Hold.JOINING)
         self._count_taken()
 

@@ -1,6 +1,7 @@
 """Tests of what a channel remembers and of what is replayed to whom."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -555,6 +556,42 @@ class ReplayTests(_HistoryTests):
             assert isinstance(pulled, list)
             self.assertEqual(len(pulled), page, f"{max_bytes=}")
             self.assertEqual(len(_read(replay, max_bytes)), 200 - page, f"{max_bytes=}")
+
+    def test_bytes_of_a_page(self) -> None:
+        """The frame with which a page has the bytes asked for is its last, however large, wherever runs end."""
+        sizes = [3, 200, 4, 5, 70_000, 6, 7, 66_000, 3, *(8 + number % 5 for number in range(150)), 65_536, 10, 10]
+        frames = [encode_message(b"x" * size, True) for size in sizes]
+        lengths = [len(frame) for frame in frames]
+        for asked in ((None, ()), (500, ())):  # the runs of the store, and a run of its own
+            self.history = self.build(limit=500)
+            for frame in frames:
+                self.history.append("example", [Message(frame, "alice", 1, is_join=False)])
+            around = {total + more for total in accumulate(lengths) for more in (-1, 0, 1)}
+            for max_bytes in sorted(around):
+                replay = self.history.replay("example", "zoe", *asked)
+                at = 0
+                while pulled := replay.pull(max_bytes):
+                    assert isinstance(pulled, list)
+                    self.assertEqual(pulled, frames[at : at + len(pulled)], f"{max_bytes=} {at=}")
+                    self.assertLess(sum(map(len, pulled[:-1])), max_bytes, f"{max_bytes=} {at=}")
+                    at += len(pulled)
+                    if at < len(frames):
+                        self.assertGreaterEqual(sum(map(len, pulled)), max_bytes, f"{max_bytes=} {at=}")
+                self.assertEqual(at, len(frames), f"{max_bytes=}")
+
+    def test_different_pages(self) -> None:
+        """Pages of different sizes follow on each other without a gap, within a run and over the ends of runs."""
+        self.add(*(str(number) for number in range(200)))  # frames of 3 to 5 bytes
+        replay = self.history.replay("example", "zoe", None, ())
+        found: list[str] = []
+        pages = []
+        for max_bytes in (1, 3, 4, 30, 31, 1, 200, 230, 2, 100, 400, 1000):
+            pulled = replay.pull(max_bytes)
+            assert isinstance(pulled, list)
+            pages.append(len(pulled))
+            found += [payload_of(frame).decode() for frame in pulled]
+        self.assertEqual(found, [str(number) for number in range(200)])
+        self.assertEqual(pages, [1, 1, 2, 9, 8, 1, 50, 52, 1, 20, 55, 0])
 
     def test_end(self) -> None:
         """After the end there is nothing, however often one asks, also when messages came meanwhile."""

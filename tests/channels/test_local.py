@@ -1,6 +1,6 @@
 """Tests of members that are part of the program: what they hear, say, and how they end."""
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -44,13 +44,13 @@ class LocalTestCase(SynchronousTestCase):
     def join(self, member: LocalMember, uid: str = "local", channel: str = "example", history: int | None = 0) -> None:
         """Take it in."""
         self.successResultOf(
-            Deferred.fromCoroutine(self.registry.join(make_header(uid, channel, history), member)),
+            maybeDeferred(self.registry.join, make_header(uid, channel, history), member),
         )
 
     def fake(self, uid: str) -> FakeMember:
         """Somebody else on the channel."""
         other = FakeMember(uid)
-        self.successResultOf(Deferred.fromCoroutine(self.registry.join(header(uid, history=0), other)))
+        self.successResultOf(maybeDeferred(self.registry.join, header(uid, history=0), other))
         return other
 
 
@@ -62,7 +62,7 @@ class HearingTests(LocalTestCase):
         self.join(self.member())
         other = self.fake("alice")
         for frame in (text("Zoë \U0001f600"), encode_message(b"\xff\x00", True), text(""), encode_message(b"", True)):
-            self.registry.publish(other, frame)
+            self.registry.publish(other, [frame])
         self.assertEqual(self.heard, [])
         self.clock.advance(0)
         self.assertEqual(self.heard, ["Zoë \U0001f600", b"\xff\x00", "", b""])
@@ -82,10 +82,10 @@ class HearingTests(LocalTestCase):
         """It hears the history before what is said later: all with the join frames, or as much as it asked for."""
         other = self.fake("alice")
         for number in range(5):
-            self.registry.publish(other, text(str(number)))
+            self.registry.publish(other, [text(str(number))])
         self.clock.advance(0)
         self.join(self.member(), history=2)
-        self.registry.publish(other, text("live"))
+        self.registry.publish(other, [text("live")])
         self.clock.advance(0)
         self.assertEqual(self.heard, ["3", "4", "live"])
         self.heard.clear()
@@ -104,8 +104,8 @@ class HearingTests(LocalTestCase):
         member = LocalMember(self.registry, received)
         self.join(member)
         other, another = self.fake("alice"), self.fake("bob")
-        self.registry.publish(other, text("bad"))
-        self.registry.publish(other, text("good"))
+        self.registry.publish(other, [text("bad")])
+        self.registry.publish(other, [text("good")])
         self.clock.advance(0)
         self.assertEqual(self.heard, ["bad", "good"])
         self.assertEqual(another.texts, ["bad", "good"])
@@ -117,7 +117,7 @@ class HearingTests(LocalTestCase):
         member = LocalMember(self.registry, lambda message: member.publish(f"{message!s}!"))
         self.join(member)
         other = self.fake("alice")
-        self.registry.publish(other, text("hello"))
+        self.registry.publish(other, [text("hello")])
         self.clock.advance(0)
         self.clock.advance(0)
         self.assertEqual(other.texts, ["hello!"])
@@ -221,7 +221,7 @@ class EndTests(LocalTestCase):
         member.leave()
         member.leave()
         member.publish("is anybody there?")
-        self.registry.publish(other, text("no"))
+        self.registry.publish(other, [text("no")])
         self.clock.advance(0)
         self.assertEqual((self.heard, self.closed, other.texts), ([], [], []))
         self.assertFalse(self.successResultOf(member.is_alive()))
@@ -237,13 +237,13 @@ class EndTests(LocalTestCase):
 
         other = self.fake("alice")
         for message in ("a", "stop", "b"):
-            self.registry.publish(other, text(message))
+            self.registry.publish(other, [text(message)])
         member = LocalMember(self.registry, received)
         self.join(member)
         self.clock.advance(0)
         self.assertEqual(self.heard, [])
         for message in ("c", "stop", "d"):
-            self.registry.publish(other, text(message))
+            self.registry.publish(other, [text(message)])
         self.clock.advance(0)
         self.assertEqual(self.heard, ["c", "stop"])
         member = LocalMember(self.registry, received)
@@ -284,7 +284,7 @@ class EndTests(LocalTestCase):
         """While it is a member nobody else gets its uid; once it has left, the uid is free."""
         member, other = self.member(), self.member()
         self.join(member)
-        joining = Deferred.fromCoroutine(self.registry.join(make_header("local", "example"), other))
+        joining = maybeDeferred(self.registry.join, make_header("local", "example"), other)
         self.assertIs(self.failureResultOf(joining, ProtocolViolation).value.reason, CloseReason.UID_TAKEN)
         self.assertIsNone(other.channel)
         member.leave()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -72,7 +72,11 @@ class _RegistryTests(SynchronousTestCase):
         """Somebody asks to join."""
         member = member or FakeMember(uid)
         first = header(uid, channel, history, since, receive)
-        return member, Deferred.fromCoroutine(self.registry.join(first, member))
+        try:
+            joining = self.registry.join(first, member)
+        except Exception:
+            joining = fail()
+        return member, succeed(None) if joining is None else joining
 
     def join(
         self,
@@ -90,7 +94,7 @@ class _RegistryTests(SynchronousTestCase):
 
     def say(self, member: FakeMember, *texts: str) -> None:
         for text in texts:
-            self.registry.publish(member, encode_message(text.encode(), False))
+            self.registry.publish(member, [encode_message(text.encode(), False)])
 
     def turn(self) -> None:
         """The reactor's turn ends."""
@@ -162,7 +166,7 @@ class JoinTests(_RegistryTests):
         """Later joiners see the first frame without what was meant for the server, as a text frame."""
         alice = FakeMember("alice")
         first = parse_header(b'{"uid":"alice","auth":"0","channel":"example","name":"Al","history":3}', False)
-        self.successResultOf(Deferred.fromCoroutine(self.registry.join(first, alice)))
+        self.assertIsNone(self.registry.join(first, alice))
         bob = self.join("bob")
         self.assertEqual(bob.frames, [encode_message(b'{"uid":"alice","channel":"example","name":"Al"}', False)])
 
@@ -288,6 +292,31 @@ class PublishTests(_RegistryTests):
         self.assertEqual(listener.texts, [text for _, text in said])
         for number, speaker in enumerate(speakers):
             self.assertEqual(speaker.texts, [text for by, text in said if by != number])
+
+    def test_several(self) -> None:
+        """Several messages given at once stay several, in their order: delivered, remembered, never sent back."""
+        alice, bob = self.join("alice"), self.join("bob", history=0)
+        frames = [encode_message(text, is_binary) for text, is_binary in ((b"1", False), (b"2", True), (b"", False))]
+        self.registry.publish(alice, frames)
+        self.say(bob, "3")
+        self.registry.publish(alice, iter(frames[:2]))
+        self.assertEqual((len(self.clock.getDelayedCalls()), bob.writes), (1, []))
+        self.turn()
+        self.assertEqual(bob.writes, [b"".join([*frames, *frames[:2]])])
+        self.assertEqual(alice.texts, ["3"])
+        self.assertEqual(self.remembered()[2:], ["1", "2", "", "3", "1", "2"])
+        reader = FakeMember("reader")
+        reader.replay(self.memory.replay("example", "reader", None, ()))
+        self.assertEqual(reader.frames[2:5], frames)
+
+    def test_several_of_a_stranger(self) -> None:
+        """Of several messages of somebody who is no member none is taken."""
+        bob = self.join("bob")
+        stranger = FakeMember("stranger")
+        self.registry.publish(stranger, [encode_message(b"1", False), encode_message(b"2", False)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.turn()
+        self.assertEqual((bob.texts, self.remembered()), ([], [hello("bob").decode()]))
 
     def test_before_joining(self) -> None:
         """Who is no member yet is not heard."""
@@ -418,6 +447,45 @@ class UidTests(_RegistryTests):
         holder.alive.callback(False)
         self.successResultOf(joining)
         self.assertEqual((self.members, member.texts), ([member], [hello("alice").decode(), "1"]))
+
+    def test_at_once(self) -> None:
+        """Who finds its uid free is in by the time the call returns, and there is nothing to wait for."""
+        alice = FakeMember("alice")
+        self.assertIsNone(self.registry.join(header("alice"), alice))
+        self.assertEqual((self.members, alice.uid, alice.serial > 0), ([alice], "alice", True))
+        self.assertEqual(self.remembered(), [hello("alice").decode()])
+
+    def test_not_at_once(self) -> None:
+        """Who finds it taken gets something to wait for: it fires with nothing, or with why not."""
+        for alive in (False, True):
+            holder = FakeMember("holder")
+            self.assertIsNone(self.registry.join(header("alice", f"{alive}"), holder))
+            holder.alive = Deferred()
+            newcomer = FakeMember("newcomer")
+            joining = self.registry.join(header("alice", f"{alive}"), newcomer)
+            assert joining is not None
+            self.assertNoResult(joining)
+            self.assertIsNone(newcomer.channel)
+            holder.alive.callback(alive)
+            if alive:
+                self.assertIs(self.refusal(joining), CloseReason.UID_TAKEN)
+            else:
+                self.assertIsNone(self.successResultOf(joining))
+            self.assertEqual([newcomer.channel is None, holder.channel is None], [alive, not alive])
+
+    def test_answer_at_hand(self) -> None:
+        """Where the holder's answer is known already, what there is to wait for has fired when the call returns."""
+        holder = self.join("alice")
+        joining = self.registry.join(header("alice"), FakeMember("other"))
+        assert joining is not None
+        self.assertTrue(joining.called)
+        self.assertIs(self.refusal(joining), CloseReason.UID_TAKEN)
+        holder.alive = False
+        newcomer = FakeMember("newcomer")
+        joining = self.registry.join(header("alice"), newcomer)
+        assert joining is not None
+        self.assertIsNone(self.successResultOf(joining))
+        self.assertEqual(self.members, [newcomer])
 
     def test_answers_in_the_end(self) -> None:
         """A holder that takes its time but answers stays."""
@@ -681,6 +749,28 @@ class MaxChannelsTests(_RegistryTests):
         self.say(alices[0], "hello")
         self.turn()
         self.assertEqual(carol.texts, ["hello"])
+
+    def test_full_at_once(self) -> None:
+        """The refusal comes out of the call itself: there is nothing to wait for."""
+        for channel in "abc":
+            self.join("alice", channel)
+        with self.assertRaises(ProtocolViolation) as caught:
+            self.registry.join(header("bob", "d"), FakeMember("bob"))
+        self.assertIs(caught.exception.reason, CloseReason.SERVER_FULL)
+
+    def test_full_in_the_end(self) -> None:
+        """Who waited for the holder of its uid, and finds no room when that has gone, is refused as well."""
+        holder = self.join("alice", "a")
+        self.join("alice", "b")
+        holder.alive = Deferred()
+        newcomer, joining = self.begin("alice", "a")
+        # The holder leaves, its channel makes room for others, and those stay.
+        self.registry.leave(holder)
+        for channel in "cd":
+            self.join("alice", channel)
+        holder.alive.callback(False)
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
+        self.assertEqual((newcomer.channel, newcomer.frames, self.known), (None, [], {"b", "c", "d"}))
 
     def test_room_again(self) -> None:
         """As soon as the last member has left a channel, a new one can take its place."""

@@ -1,4 +1,4 @@
-"""Tests of the frames the server sends, octet by octet."""
+"""Tests of frames: those the server sends, octet by octet, and those of clients that the fast lane takes."""
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -6,8 +6,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.frames import (
+    MAX_RUN_PAYLOAD_BYTES,
     PING,
     close_frame,
+    decode_run,
     encode_close,
     encode_message,
     encode_pong,
@@ -15,6 +17,8 @@ from mles_tx.protocol.frames import (
     payload_of,
     split,
 )
+from tests import examples
+from tests.streams import raw_frame, streams
 
 #: Length of the payload, and what follows the first octet (RFC 6455 section 5.2).
 _LENGTHS = (
@@ -131,3 +135,115 @@ class SplitTests(SynchronousTestCase):
             whole, rest = split(rest + piece)
             found += whole
         self.assertEqual((found, rest), (frames, b""))
+
+
+def _reference_run(data: bytes) -> tuple[list[bytes], int]:
+    """What `decode_run` has to give, read off RFC 6455 section 5.2 octet by octet."""
+    frames: list[bytes] = []
+    taken = 0
+    while True:
+        rest = data[taken:]
+        if len(rest) < 2:
+            break
+        is_final, reserved, opcode = rest[0] >> 7 == 1, rest[0] >> 4 & 7, rest[0] & 15
+        is_masked, size, at = rest[1] >> 7 == 1, rest[1] & 127, 2
+        if not is_final or reserved or opcode not in (1, 2) or not is_masked or size == 127:
+            break
+        if size == 126:
+            size, at = int.from_bytes(rest[2:4], "big"), 4
+            if size < 126:
+                break
+        if size > 4096 or len(rest) < at + 4 + size:
+            break
+        key, masked = rest[at : at + 4], rest[at + 4 : at + 4 + size]
+        payload = bytes(octet ^ key[index % 4] for index, octet in enumerate(masked))
+        if opcode == 1 and payload.decode("utf-8", "ignore").encode() != payload:
+            break
+        frames.append(encode_message(payload, opcode == 2))
+        taken += at + 4 + size
+    return frames, taken
+
+
+class RunTests(SynchronousTestCase):
+    """The usual frames of clients are decoded in one go, and no others."""
+
+    def test_lengths(self) -> None:
+        """Messages of up to 4,096 bytes come out whole, text and binary, whatever their length does to the mask."""
+        self.assertEqual(MAX_RUN_PAYLOAD_BYTES, 4096)
+        key = b"\x01\x80\xff\x7e"
+        for length in (*range(140), 255, 256, 257, 4093, 4094, 4095, 4096):
+            for first in (0x81, 0x82):
+                payload = bytes(octet % 128 for octet in range(length))
+                data = raw_frame(first, payload, key=key)
+                self.assertEqual(decode_run(data), ([encode_message(payload, first == 0x82)], len(data)), f"{length=}")
+
+    def test_runs(self) -> None:
+        """Messages that come in one piece come out in order, each with its own key, and what follows them is left."""
+        messages = [(0x81, "grüße".encode()), (0x82, b"\xff" * 200), (0x81, b""), (0x82, b""), (0x81, b"x" * 126)]
+        run = b"".join(
+            raw_frame(first, payload, key=bytes((n, 2, 3, 4))) for n, (first, payload) in enumerate(messages)
+        )
+        frames = [encode_message(payload, first == 0x82) for first, payload in messages]
+        for rest in (b"", b"\x82", raw_frame(0x89, b"ping"), raw_frame(0x82, b"cut off")[:-1]):
+            self.assertEqual(decode_run(run + rest), (frames, len(run)), f"{rest=}")
+
+    def test_cut(self) -> None:
+        """Of a message that is not whole nothing is taken."""
+        for payload in (b"", b"x", b"x" * 125, b"x" * 126, b"x" * 4096):
+            data = raw_frame(0x82, payload)
+            for end in {*range(min(len(data), 12)), len(data) - 2, len(data) - 1}:
+                self.assertEqual(decode_run(data[:end]), ([], 0), f"{len(payload)=} {end=}")
+
+    def test_left_alone(self) -> None:
+        """Whatever is not usual, or breaks a rule, is left where it stands, after what came before it was taken."""
+        table = {
+            "a fragment": raw_frame(0x01, b"x"),
+            "a continuation": raw_frame(0x80, b"x"),
+            "a close frame": raw_frame(0x88),
+            "a ping": raw_frame(0x89, b"x"),
+            "a pong": raw_frame(0x8A, b"x"),
+            "a reserved opcode": raw_frame(0x83, b"x"),
+            "the compression bit": raw_frame(0xC1, b"x"),
+            "another reserved bit": raw_frame(0x92, b"x"),
+            "no mask": raw_frame(0x82, b"x" * 10, key=None),
+            "no mask, longer": raw_frame(0x82, b"x" * 126, key=None),
+            "4,097 bytes": raw_frame(0x82, b"x" * 4097),
+            "65,535 bytes": raw_frame(0x82, b"x" * 65535),
+            "65,536 bytes": raw_frame(0x82, b"x" * 65536),
+            "125 bytes in two octets": raw_frame(0x82, b"x" * 125, octets=2),
+            "no bytes in two octets": raw_frame(0x82, octets=2),
+            "126 bytes in eight octets": raw_frame(0x82, b"x" * 126, octets=8),
+            "an octet that is never in UTF-8": raw_frame(0x81, b"x\xff"),
+            "half a character": raw_frame(0x81, b"x\xc3"),
+            "half a character, longer": raw_frame(0x81, b"x" * 130 + b"\xe2\x82"),
+            "a surrogate": raw_frame(0x81, b"\xed\xa0\x80"),
+            "an overlong form": raw_frame(0x81, b"\xc0\xaf"),
+            "behind the last code point": raw_frame(0x81, b"\xf4\x90\x80\x80"),
+        }
+        before = raw_frame(0x81, b"before")
+        behind = raw_frame(0x82, b"behind")
+        for name, frame in table.items():
+            found = decode_run(before + frame + behind)
+            self.assertEqual(found, ([encode_message(b"before", False)], len(before)), name)
+
+    def test_binary_may_be_anything(self) -> None:
+        """What would not do as text goes through as binary."""
+        data = raw_frame(0x82, b"\xed\xa0\x80\xff")
+        self.assertEqual(decode_run(data), ([encode_message(b"\xed\xa0\x80\xff", True)], len(data)))
+
+    @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(400))
+    @given(data=streams(), start=st.integers(0, 3))
+    def test_like_the_rules(self, data: bytes, start: int) -> None:
+        """Whatever stands there, exactly what the rules make of it comes out: no byte more, no message less."""
+        data = data[start:]
+        frames, size = decode_run(data)
+        self.assertEqual((frames, size), _reference_run(data))
+        again = b"".join(raw_frame(frame[0], payload_of(frame), key=b"\x9a\0\xff\x21") for frame in frames)
+        self.assertEqual((decode_run(again), len(again)), ((frames, len(again)), size))
+
+    @settings(deadline=None, database=None, max_examples=examples(200))
+    @given(data=st.binary(max_size=60), size=st.integers(0, 60))
+    def test_noise(self, data: bytes, size: int) -> None:
+        """Noise behind the beginning of a message is taken apart by the rules as well."""
+        data = bytes((0x81 + size % 2, 0x80 | size)) + data
+        self.assertEqual(decode_run(data), _reference_run(data))

@@ -3,14 +3,15 @@
 import json
 from typing import Any
 
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
-from mles_tx.channels.history import MemoryHistory
+from mles_tx.channels.history import IReplay, MemoryHistory
 from mles_tx.channels.member import IMember
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.protocol.auth import auth_value
 from mles_tx.protocol.closing import CloseReason
-from mles_tx.transport.connection import PROBE_SECONDS, MlesFactory, Settings
+from mles_tx.transport.connection import PROBE_SECONDS, MlesConnection, MlesFactory, Settings
 from tests.wire import Frame, client_frame, close_of, header, upgrade
 
 from .peers import ConnectionTestCase
@@ -103,6 +104,97 @@ class FirstFrameTests(ConnectionTestCase):
         self.end_turn()
         self.assertEqual([b"two"], alice.messages())
         self.assertEqual([], bob.frames())
+
+    def test_no_room(self) -> None:
+        """Who would open one channel too many is told so at once, and reaches nobody."""
+        self.registry = ChannelRegistry(self.clock, MemoryHistory(self.clock, limit=200), max_channels=1)
+        self.factory = MlesFactory(self.clock, self.registry, self.settings)
+        alice, bob = self.join("alice"), self.open()
+        bob.receive(header("bob", "another") + client_frame(1, b"hello"))
+        self.assertClosed(bob, CloseReason.SERVER_FULL)
+        self.end_turn()
+        self.assertEqual([alice.connection], list(self.registry.members))
+        self.assertEqual(0, self.factory.metrics.total_messages_received)
+
+    def test_a_fault_of_ours(self) -> None:
+        """When the server itself cannot take somebody in, it says no more than that, and nobody is left half joined."""
+
+        def broken(*args: object) -> IReplay:
+            raise OSError(5, "private matters")
+
+        self.patch(MemoryHistory, "replay", broken)
+        alice = self.open()
+        alice.receive(header("alice") + client_frame(1, b"hello"))
+        self.assertEqual(1, len(self.flushLoggedErrors(OSError)))
+        self.assertClosed(alice, CloseReason.INTERNAL_ERROR)
+        self.assertEqual(([], 0), (list(self.registry.members), self.factory.metrics.total_messages_received))
+
+
+class LogTests(ConnectionTestCase):
+    """One line when a member joins, and one when it leaves."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.events: list[LogEvent] = []
+
+        def observe(event: LogEvent) -> None:
+            if event["log_namespace"] == MlesConnection.__module__ + ".MlesConnection":
+                self.events.append(event)
+
+        observer: Any = observe
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def test_lines(self) -> None:
+        """They say who, where, why, for how long and how much, as text and as fields."""
+        self.clock.advance(100)
+        alice = self.join("alice", "a {b} channel")
+        self.clock.advance(2.25)
+        alice.receive(client_frame(1, b"hello"))
+        alice.receive(client_frame(8, b"\x03\xe8"))
+        alice.hang_up()
+        joined, left = self.events
+        serial = alice.connection.serial
+        size = len(
+            upgrade() + header("alice", "a {b} channel") + client_frame(1, b"hello") + client_frame(8, b"\x03\xe8")
+        )
+        self.assertEqual(f"joined: uid alice, channel a {{b}} channel, member {serial}", formatEvent(joined))
+        self.assertEqual(
+            f"left: uid alice, channel a {{b}} channel, member {serial}: left after 2.2 s, {size} bytes received",
+            formatEvent(left),
+        )
+        who = {"uid": "alice", "channel": "a {b} channel", "serial": serial}
+        self.assertEqual(who, {name: joined[name] for name in who})
+        found = {**who, "reason": "left", "seconds": 2.25, "received_bytes": size}
+        self.assertEqual(found, {name: left[name] for name in found})
+        self.assertEqual(["info", "info"], [event["log_level"].name for event in self.events])
+
+    def test_why(self) -> None:
+        """Each reason has its own word, and who never joined is not mentioned."""
+        alice, bob, stranger = self.join("alice"), self.join("bob"), self.open()
+        stranger.hang_up()
+        alice.hang_up()
+        bob.receive(client_frame(3))
+        reasons = [event["reason"] for event in self.events if "reason" in event]
+        self.assertEqual([CloseReason.CONNECTION_LOST.label, CloseReason.PROTOCOL_ERROR.label], reasons)
+
+    def test_long_names(self) -> None:
+        """Of long names the beginning is shown, in the line and in the fields."""
+        self.join("u" * 1000, "c" * 1000).hang_up()
+        for event in self.events:
+            self.assertEqual(("u" * 64, "c" * 64), (event["uid"], event["channel"]))
+            self.assertIn(f"uid {'u' * 64}, channel {'c' * 64}, member", formatEvent(event))
+        self.assertEqual(2, len(self.events))
+
+    def test_secrets(self) -> None:
+        """Nothing of what was said, or proves who somebody is, is in them."""
+        auth = auth_value("alice", "example")
+        alice = self.join("alice", auth=auth)
+        alice.receive(client_frame(1, b"private matters") * 2 + client_frame(2, b"private matters" * 400))
+        alice.hang_up()
+        self.assertEqual(2, len(self.events))
+        for event in self.events:
+            self.assertNotRegex(repr(event), f"private|{auth}")
 
 
 class KeyTests(ConnectionTestCase):
@@ -377,6 +469,13 @@ class MetricsTests(ConnectionTestCase):
         self.assertEqual(3, metrics.total_messages_received)
         bob.receive(client_frame(8, (1000).to_bytes(2, "big")))
         self.assertEqual(3, metrics.total_messages_received)
+
+    def test_received_on_both_ways(self) -> None:
+        """Small messages and large ones count alike, in whatever order they come in one piece."""
+        alice = self.join("alice")
+        small, large = client_frame(1, b"x"), client_frame(2, bytes(5000))
+        alice.receive(small * 2 + large + small * 3 + client_frame(9) + small + large * 2)
+        self.assertEqual(9, self.factory.metrics.total_messages_received)
 
     def test_received_before_a_late_join(self) -> None:
         """What was sent while the holder of the uid was asked counts as soon as the newcomer is in."""

@@ -1,0 +1,73 @@
+"""The usual request for an upgrade (RFC 6455 section 4.2.1), taken apart in one go.
+
+It knows less than Autobahn, and what it does not know it leaves to it: headers that stand twice, other versions,
+whatever is to be refused. It must not take what Autobahn would refuse.
+"""
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha1
+
+__all__ = ["Upgrade", "accept_value", "usual_upgrade"]
+
+#: A whole head of printable ASCII, and of HTTP/1.1; its target is a path, with a query or without.
+_HEAD = re.compile(rb"GET /(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%/?-]* HTTP/1\.1\r\n((?:[!-9;-~]+:[ -~]*\r\n)+)\r\n")
+
+#: Without a port, or with one that is a number.
+_HOST = re.compile(r"([^:]+|\[.+\])(:[0-9]{1,5})?")
+
+#: What browsers offer: none of it is accepted, but it has to be well-formed.
+_EXTENSIONS = ("", "permessage-deflate", "permessage-deflate; client_max_window_bits")
+
+#: RFC 6455 section 1.3.
+_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What a request for an upgrade asks for.
+
+    Attributes:
+        key: Sec-WebSocket-Key.
+        protocols: the subprotocols it offers.
+        origin: the page it comes from, or None.
+    """
+
+    key: str
+    protocols: list[str]
+    origin: str | None
+
+
+def usual_upgrade(head: bytes) -> Upgrade | None:
+    """Take a head apart; None when it is for Autobahn to find out what is unusual about it."""
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        return None
+    fields: dict[str, str] = {}
+    lines = match[1].decode("ascii").split("\r\n")
+    for line in lines[:-1]:
+        name, _, value = line.partition(":")
+        fields[name.lower()] = value.strip()
+    if len(fields) != len(lines) - 1:
+        return None
+    key = fields.get("sec-websocket-key", "")
+    protocols = [protocol.strip() for protocol in fields.get("sec-websocket-protocol", "").split(",")]
+    if (
+        fields.get("upgrade", "").lower() != "websocket"
+        or "upgrade" not in [option.strip() for option in fields.get("connection", "").lower().split(",")]
+        or fields.get("sec-websocket-version") != "13"
+        or _KEY.fullmatch(key) is None
+        or _HOST.fullmatch(fields.get("host", "")) is None
+        or fields.get("sec-websocket-extensions", "") not in _EXTENSIONS
+        or len(set(protocols)) != len(protocols)
+    ):
+        return None
+    return Upgrade(key, protocols, fields.get("origin"))
+
+
+def accept_value(key: str) -> bytes:
+    """Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
+    return b64encode(sha1(key.encode("ascii") + _MAGIC, usedforsecurity=False).digest())
