@@ -17,9 +17,11 @@ def serve(options: Options) -> None:
     from twisted.logger import globalLogBeginner
 
     from mles_tx.service.running import Program, follow_monotonic_time
+    from mles_tx.service.turns import lean_turns
 
     reactor: Any = global_reactor
     follow_monotonic_time(reactor)
+    lean_turns(reactor)
     globalLogBeginner.beginLoggingTo(
         [
             FilteringLogObserver(

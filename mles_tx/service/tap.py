@@ -14,7 +14,9 @@ def makeService(options: Options) -> IService:
     from twisted.logger import Logger
 
     from .running import Program, follow_monotonic_time
+    from .turns import lean_turns
 
     follow_monotonic_time(reactor)
+    lean_turns(reactor)
     log = Logger("mles_tx")
     return Program(options.config(), reactor, lambda line: log.info("{line}", line=line))
