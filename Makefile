@@ -4,24 +4,30 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# What `make run` hands to the server, for example ARGS="--port 9000".
+# What `make run` hands to the server and `make bench` to the benchmark, for example ARGS="--port 9000".
 ARGS ?=
+
+# What `make conformance` runs: targets, and --case for some of the cases. Without it, all.
+RUN ?=
 
 # What `make test` runs, for example TESTS=tests.protocol. The coverage floor holds for all of them.
 TESTS ?= tests
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: help run test check lint types news clean
+.PHONY: help run test conformance check lint types bench news clean
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 run: $(VENV)/.run ## serve on this machine, until Ctrl-C; ARGS="--port 9000" for options
 	@exec $(BIN)/mles-tx serve $(ARGS)
 
 test: $(VENV)/.develop ## run the tests; TESTS=tests.protocol for some of them
 	@$(BIN)/python -m tests $(TESTS)
+
+conformance: $(VENV)/.develop ## RFC 6455 by the Autobahn|Testsuite, whole; needs Python 2.7; RUN=server-ws for some of it
+	@$(BIN)/python -m tests.conformance $(RUN)
 
 check: lint types test ## everything a change has to pass
 
@@ -32,11 +38,14 @@ lint: $(VENV)/.develop ## style and common faults
 types: $(VENV)/.develop ## mypy --strict
 	@$(BIN)/mypy
 
+bench: $(VENV)/.develop ## measure the server beside others; ARGS=--quick for two minutes, ARGS=--help for more
+	@$(BIN)/python -m bench $(ARGS)
+
 news: $(VENV)/.develop ## what the news fragments will say in CHANGELOG.md
 	@$(BIN)/towncrier build --draft --version next
 
 clean: ## remove what was made here
-	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
+	rm -rf $(VENV) .conformance build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
 
 # One environment: `make run` fills it with what the server needs, `make test` with the rest.
 
