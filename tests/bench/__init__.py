@@ -1,0 +1,1 @@
+"""The benchmark's pure parts; the measurements themselves are no tests."""
