@@ -54,7 +54,17 @@ class Channel:
         if receivers is None:
             receivers = self._receivers = tuple(member for member in self.members.values() if member.receives)
         if len(batch) == 1:
-            return self._fan_out_one(batch[0], receivers)
+            frame, _, origin, _ = batch[0]
+            sent = len(receivers)
+            for member in receivers:
+                if member.serial != origin:
+                    try:
+                        member.write(frame)
+                    except Exception:
+                        self._fail(member)
+                else:
+                    sent -= 1
+            return sent
         origins = {message.origin for message in batch}
         data = b"".join([message.frame for message in batch])
         sent = len(receivers) * len(batch)
@@ -73,19 +83,6 @@ class Channel:
                         member.write(b"".join(others))
                     except Exception:
                         self._fail(member)
-        return sent
-
-    def _fan_out_one(self, message: Message, receivers: tuple[IMember, ...]) -> int:
-        frame, _, origin, _ = message
-        sent = len(receivers)
-        for member in receivers:
-            if member.serial != origin:
-                try:
-                    member.write(frame)
-                except Exception:
-                    self._fail(member)
-            else:
-                sent -= 1
         return sent
 
     def _fail(self, member: IMember) -> None:

@@ -160,8 +160,14 @@ class ChannelRegistry:
             self._end_of_turn.cancel()
         self._end_of_turn = None
         dirty, self._dirty = self._dirty, []
+        append = self._history.append
         for channel in dirty:
-            self._commit(channel)
+            batch, channel.pending = channel.pending, []
+            if batch:
+                try:
+                    append(channel.name, batch)
+                except Exception:
+                    self._log.failure("a history could not be written")
             if not channel.members and self._channels.get(channel.name) is channel:
                 del self._channels[channel.name]
 

@@ -114,22 +114,22 @@ class MlesConnection(WebSocketConnection):
         super().dataReceived(data)
         if self._probes:
             self._answer_probes(True)  # unless what came was its close frame: that has answered them
-        self._count_taken()
+        if self._taken or self._pings:
+            self._count_taken()
 
     def onPing(self, payload: bytes) -> None:
         self._pings += 1
         super().onPing(payload)
 
     def _count_taken(self) -> None:
-        if self._taken or self._pings:
-            taken, self._taken = self._taken, 0
-            self.factory.metrics.total_messages_received += taken
-            taken += self._pings  # to answer one is as much work as a message
-            self._pings = 0
-            if self._rate is not None and self._reason is None:
-                wait = self._rate.take(taken, self.factory.clock.seconds())
-                if wait:
-                    self._slow_down(wait)
+        taken, self._taken = self._taken, 0
+        self.factory.metrics.total_messages_received += taken
+        taken += self._pings  # to answer one is as much work as a message
+        self._pings = 0
+        if self._rate is not None and self._reason is None:
+            wait = self._rate.take(taken, self.factory.clock.seconds())
+            if wait:
+                self._slow_down(wait)
 
     def message(self, payload: bytes, is_binary: bool) -> None:
         try:
