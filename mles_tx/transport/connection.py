@@ -56,6 +56,9 @@ class Settings:
     origin_allowed: OriginPolicy = any_origin
 
 
+_LIVE = State.LIVE
+
+
 class _Hold(Enum):
     """Why a connection is not read at the moment."""
 
@@ -143,7 +146,7 @@ class MlesConnection(WebSocketConnection):
             self._join(meaning)
 
     def messages(self, frames: list[bytes]) -> None:
-        if self._session.state is not State.LIVE:
+        if self._session.state is not _LIVE:
             for frame in frames:
                 self.message(payload_of(frame), is_binary(frame))
             return

@@ -25,10 +25,11 @@ READ_BYTES = 16 * 1024
 #: Bytes given to the kernel for a connection before the others have their turn: what Twisted sends at once.
 WRITE_BYTES = 128 * 1024
 
-#: What is done with the socket before its protocol, or TLS, reads the first byte. It is called whenever there is
-#: something to be read, until it returns True; it reads no byte too many (``MSG_PEEK`` looks without reading), and
-#: sets ``SO_RCVLOWAT`` when it has seen a part: what is seen and not read would be announced again and again.
-Preface = Callable[["TCPServer"], bool]
+#: What is done with the socket of a connection before its protocol, or TLS, reads the first byte. It is called with
+#: the connection whenever there is something to be read, or the end of it (then it has to raise), until it returns
+#: True. It reads no byte too many (``MSG_PEEK`` looks without reading), and sets ``SO_RCVLOWAT`` when it has seen a
+#: part: what is seen and not read would be announced again and again.
+Preface = Callable[[Any], bool]
 
 
 class PrefaceError(Exception):
@@ -41,6 +42,10 @@ class Phase(Enum):
     HANDSHAKE = auto()  #: it waits for the end of the TLS handshake
     OPEN = auto()  #: it goes out at once, unless something waits already
     ENDING = auto()  #: it is Twisted's business: the connection, or its direction, is about to end
+
+
+#: To look a member of an Enum up takes as long as the rest of a small write.
+_OPEN = Phase.OPEN
 
 
 class TCPServer(Server):
@@ -98,7 +103,7 @@ class TCPServer(Server):
 
     def write(self, data: bytes) -> None:
         if (
-            self.phase is Phase.OPEN
+            self.phase is _OPEN
             and (self.producer is None or self.streamingProducer)  # one that is pulled is asked again by `doWrite`
             and self._eager_bytes < WRITE_BYTES
             and not (self.dataBuffer or self._tempDataBuffer)

@@ -72,6 +72,11 @@ def record_memory() -> Any:
     return _ffi.new("char[]", _RECORD_BYTES)
 
 
+#: To look a member of an Enum up takes as long as the rest of a small write.
+_HANDSHAKE = Phase.HANDSHAKE
+_OPEN = Phase.OPEN
+
+
 class HandshakeShare:
     """How much of a reactor turn goes into handshakes, so that a flood of them does not hold up those who talk.
 
@@ -137,28 +142,33 @@ class TLSServer(TCPServer):
     # -- reading
 
     def doRead(self) -> Any:
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is _HANDSHAKE:
             return self._handshake()
         if self._write_wants_read:
             self._write_wants_read = False
             self.startWriting()
         ssl = self._ssl
         memory = self.server.read_memory  # type: ignore[attr-defined]
+        if self._lone_reads:
+            self._lone_reads -= 1
+            count = _ssl_read(ssl, memory, _RECORD_BYTES)
+            if count <= 0:
+                return self._nothing_read(count)
+            if not self.disconnecting:
+                self.protocol.dataReceived(_unpack(memory, count))
+            return None
         parts: list[bytes] = []
         size = 0
         why = None
         # What arrived together is handled together, and to see that nothing else did takes one more system call.
-        most = 1 if self._lone_reads else _READ_RECORDS
         while (count := _ssl_read(ssl, memory, _RECORD_BYTES)) > 0:
             parts.append(_unpack(memory, count))
             size += count
-            if len(parts) == most or size >= READ_BYTES:
+            if len(parts) == _READ_RECORDS or size >= READ_BYTES:
                 break
         else:
             why = self._nothing_read(count)
-        if self._lone_reads:
-            self._lone_reads -= 1
-        elif len(parts) == 1:
+        if len(parts) == 1:
             self._lone_reads = _LONE_READS
         if parts and not self.disconnecting:
             self.protocol.dataReceived(parts[0] if len(parts) == 1 else b"".join(parts))
@@ -186,7 +196,7 @@ class TLSServer(TCPServer):
     def write(self, data: bytes) -> None:
         size = len(data)
         if (
-            self.phase is Phase.OPEN
+            self.phase is _OPEN
             and (self.producer is None or self.streamingProducer)
             and 0 < size <= _RECORD_BYTES
             and self._eager_bytes < WRITE_BYTES
