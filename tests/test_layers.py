@@ -24,6 +24,8 @@ CLIENT_IMPORTS = ("protocol", "client")
 IMPORTERS = {
     "autobahn": ("mles_tx.transport.websocket", "mles_tx.client"),
     "txacme": ("mles_tx.transport.certificates",),
+    "acme": ("mles_tx.transport.certificates",),
+    "josepy": ("mles_tx.transport.certificates",),
 }
 
 #: What the rules of the protocol must do without.

@@ -244,7 +244,7 @@ class Door(Protocol):
             self.factory.heads.met(self)
             if self.is_surplus:
                 self.refuse(b"503 Service Unavailable\r\nRetry-After: 10")
-            elif _UPGRADE.search(head):
+            elif self.factory.websocket is not None and _UPGRADE.search(head):
                 self._to_websocket(head)
             else:
                 self._to_web(head)
@@ -282,7 +282,7 @@ class DoorFactory(Factory):
 
     Args:
         clock: the reactor, or a `Clock` in tests.
-        websocket: who gets the connections that ask for an upgrade.
+        websocket: who gets the connections that ask for an upgrade; None: the site answers these too.
         site: who answers everything else.
         is_full: whether a connection that begins now is to be told that the server is full.
     """
@@ -292,7 +292,7 @@ class DoorFactory(Factory):
     def __init__(
         self,
         clock: IReactorTime,
-        websocket: MlesFactory,
+        websocket: MlesFactory | None,
         site: Site,
         is_full: Callable[[], bool] = lambda: False,
     ) -> None:

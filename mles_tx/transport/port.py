@@ -15,7 +15,7 @@ from .contexts import ICertificates
 from .tcp import Preface, TCPServer
 from .tls import HandshakeShare, TLSServer, record_memory
 
-__all__ = ["BindError", "ListeningPort", "bind", "has_ipv6"]
+__all__ = ["BindError", "ListeningPort", "bind", "has_ipv6", "usable"]
 
 #: Connections the kernel may hold for us: a restarted server meets all its clients in the same second.
 _BACKLOG = 1024
@@ -24,9 +24,9 @@ _BACKLOG = 1024
 _FREE_PORT_TRIES = 20
 
 _REMEDIES = {
-    errno.EADDRINUSE: "another program listens there: stop it, or choose another --port",
+    errno.EADDRINUSE: "another program listens there: stop it, or choose another {option}",
     errno.EACCES: "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE:"
-    " start as root, or choose another --port",
+    " start as root, or choose another {option}",
     errno.EADDRNOTAVAIL: "this machine does not have that address: choose another --interface",
     errno.EAFNOSUPPORT: "this machine does not have that kind of address: choose another --interface",
 }
@@ -72,6 +72,11 @@ class ListeningPort(Port):
         self._preexistingSocket = listening
 
 
+def usable(interfaces: Sequence[str]) -> tuple[str, ...]:
+    """Those of some numeric addresses whose kind this machine has."""
+    return tuple(interfaces) if has_ipv6() else tuple(name for name in interfaces if ":" not in name)
+
+
 def has_ipv6() -> bool:
     """Whether this machine has the IPv6 loopback address."""
     try:
@@ -82,12 +87,13 @@ def has_ipv6() -> bool:
     return True
 
 
-def bind(interfaces: Sequence[str], port: int) -> list[socket.socket]:
+def bind(interfaces: Sequence[str], port: int, option: str = "--port") -> list[socket.socket]:
     """Listen on one port of some numeric addresses.
 
     Args:
         interfaces: IPv4 and IPv6 addresses.
         port: 0 takes a port that is free on all of them.
+        option: what the operator may change when it cannot be listened on.
 
     Raises:
         BindError: one of them cannot be listened on; then none is.
@@ -105,7 +111,7 @@ def bind(interfaces: Sequence[str], port: int) -> list[socket.socket]:
                 bound.close()
             taken = port == 0 and sockets and error.errno == errno.EADDRINUSE
             if not taken or attempt == _FREE_PORT_TRIES - 1:
-                remedy = _REMEDIES.get(error.errno or 0, error.strerror)
+                remedy = _REMEDIES.get(error.errno or 0, str(error.strerror)).format(option=option)
                 raise BindError(f"cannot listen on {_shown(interface, number)}: {remedy}") from error
     raise AssertionError("unreachable")
 

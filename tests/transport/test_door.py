@@ -343,6 +343,37 @@ class DeadlineTests(DoorTestCase):
         self.assertFalse(peer.aborted)
 
 
+class WithoutWebSocketTests(DoorTestCase):
+    """A door that leads to a site alone, as on the redirect port."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        site = make_site({"localhost": Data(b"a page", "text/html")})
+        self.factory = DoorFactory(self.clock, None, site, lambda: self.is_full)
+
+    def test_upgrade(self) -> None:
+        """Who asks for an upgrade gets what everybody gets, and the connection goes on."""
+        peer = self.connect()
+        peer.receive(upgrade())
+        self.assertEqual(split_answer(peer.taken())[1], b"a page")
+        peer.receive(upgrade().replace(b"localhost", b"elsewhere") + GET)
+        self.assertEqual([b"404", b"200"], self.answers(peer))
+
+    def test_limits(self) -> None:
+        """Its limits are the same: a head's size and time, and how many there may be."""
+        peer = self.connect()
+        peer.receive(upgrade()[:-2] + b"X-Padding: " + b"x" * MAX_HEAD_BYTES)
+        self.assertEqual([b"431"], self.answers(peer))
+        slow = self.connect()
+        slow.receive(upgrade()[:-2])
+        self.is_full = True
+        surplus = self.connect()
+        surplus.receive(upgrade())
+        self.assertEqual([b"503"], self.answers(surplus))
+        self.clock.advance(HEAD_SECONDS)
+        self.assertTrue(slow.aborted)
+
+
 class EndTests(DoorTestCase):
     """The server ends."""
 

@@ -1,1 +1,1 @@
-"""Certificates: the operator's own files, self-signed ones for local names, and where they are kept."""
+"""Certificates: the operator's own files, those ordered by ACME, self-signed ones, and where they are kept."""

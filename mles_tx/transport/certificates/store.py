@@ -4,15 +4,15 @@ The interface is txacme's, so that what issues certificates can fill it. Files a
 readable by their owner alone.
 """
 
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import pem
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from txacme.interfaces import ICertificateStore
 from zope.interface import implementer
+
+from .files import make_private_directory, replace_private
 
 __all__ = ["CertificateDirectory"]
 
@@ -48,16 +48,8 @@ class CertificateDirectory:
 
     def save(self, server_name: str, pem_objects: list[pem.AbstractPEMObject]) -> None:
         """Replace the file of a name, at once."""
-        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=self._path, delete=False) as new:  # made with mode 0600
-            try:
-                new.write(b"".join(item.as_bytes() for item in pem_objects))
-                new.flush()
-                os.fsync(new.fileno())
-                Path(new.name).rename(self._path / (server_name + _SUFFIX))
-            except BaseException:
-                Path(new.name).unlink()
-                raise
+        make_private_directory(self._path)
+        replace_private(self._path / (server_name + _SUFFIX), b"".join(item.as_bytes() for item in pem_objects))
 
     def get(self, server_name: str) -> "Deferred[list[pem.AbstractPEMObject]]":
         return maybeDeferred(self.load, server_name)

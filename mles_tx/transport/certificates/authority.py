@@ -1,0 +1,67 @@
+"""Who is to issue certificates: what the operator says about the authority. Importing it costs nothing."""
+
+import re
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+__all__ = ["LETS_ENCRYPT", "LETS_ENCRYPT_STAGING", "Authority", "ExternalAccount"]
+
+#: The directories of Let's Encrypt: for certificates that clients trust, and for trying things out.
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
+
+_BASE64URL = re.compile("[A-Za-z0-9_-]{2,}={0,2}")
+
+_HTTPS_URL = re.compile(r"https://[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalAccount:
+    """An account the operator has with an authority by other means, to which ours is bound (RFC 8555 section 7.3.4).
+
+    Attributes:
+        key_id: as the authority has given it.
+        hmac_key: likewise, in base64url.
+
+    Raises:
+        ValueError: one is missing, or the key is no base64url.
+    """
+
+    key_id: str
+    hmac_key: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.key_id or not _BASE64URL.fullmatch(self.hmac_key):
+            raise ValueError("a key id and an HMAC key in base64url are needed")
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Who issues the certificates.
+
+    Attributes:
+        directory: the URL of its directory (RFC 8555 section 7.1.1), https.
+        ca: a file with the certificates to trust when talking to it, instead of the system's.
+        emails: whom it may write to.
+        external: the operator's account there, if ours has to be bound to it.
+
+    Raises:
+        ValueError: the directory is no https URL.
+    """
+
+    directory: str = LETS_ENCRYPT
+    ca: Path | None = None
+    emails: tuple[str, ...] = ()
+    external: ExternalAccount | None = None
+
+    def __post_init__(self) -> None:
+        if not _HTTPS_URL.fullmatch(self.directory) or not urlsplit(self.directory).hostname:
+            raise ValueError("an https URL is needed")
+
+    @property
+    def folder(self) -> str:
+        """The name of its part of the cache: certificates for trying things out are never taken for others."""
+        host = re.sub("[^a-z0-9.-]", "_", urlsplit(self.directory).hostname or "")
+        return f"{host}-{sha256(self.directory.encode()).hexdigest()[:8]}"

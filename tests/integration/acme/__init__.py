@@ -1,0 +1,1 @@
+"""Certificate authorities to talk to, and a server they can look at."""

@@ -1,0 +1,33 @@
+"""Who is to issue certificates."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mles_tx.transport.certificates.authority import (
+    LETS_ENCRYPT,
+    LETS_ENCRYPT_STAGING,
+    Authority,
+    ExternalAccount,
+)
+
+
+class AuthorityTests(SynchronousTestCase):
+    """What the operator says about the authority."""
+
+    def test_folder(self) -> None:
+        """Each authority has a part of the cache of its own, named after it."""
+        folders = [Authority(url).folder for url in (LETS_ENCRYPT, LETS_ENCRYPT_STAGING, LETS_ENCRYPT + "2")]
+        self.assertEqual(len(set(folders)), 3)
+        self.assertEqual(Authority().folder, folders[0])
+        self.assertRegex(folders[0], r"^acme-v02\.api\.letsencrypt\.org-[0-9a-f]{8}$")
+        self.assertRegex(Authority("https://[::1]:14000/dir").folder, r"^__1-[0-9a-f]{8}$")
+
+    def test_url(self) -> None:
+        """An authority is asked over https, or not at all."""
+        for url in ("http://ca.example/", "ca.example", "https://", "https:///dir", "https://ca.example/ x", ""):
+            self.assertRaises(ValueError, Authority, url)
+
+    def test_external_account(self) -> None:
+        """A key id and a key in base64url are needed; the key is not shown."""
+        for key_id, key in (("", "AAAA"), ("id", ""), ("id", "A+/A"), ("id", "AA AA"), ("id", "key\n")):
+            self.assertRaises(ValueError, ExternalAccount, key_id, key)
+        self.assertNotIn("c2VjcmV0", repr(Authority(external=ExternalAccount("id", "c2VjcmV0"))))
