@@ -1,0 +1,55 @@
+"""What option values are made from: text in, value out, or a `UsageError` that names the option and the remedy.
+
+For all commands that have an option of the same name. It must not know what the values are for.
+"""
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from twisted.python import usage
+
+__all__ = ["canonical_address", "directory_url", "domain_names", "whole_number"]
+
+#: What a URL is made of, less what only fragments and logins need (RFC 8555 section 6.1 wants plain https).
+_NOT_IN_DIRECTORY_URL = frozenset('#@\\"<>')
+
+
+def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> Callable[[str], int]:
+    """A coerce function for a whole number in a range."""
+
+    def coerce(text: str) -> int:
+        value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+        if low <= value <= high or (or_zero and value == 0):
+            return value
+        off = ", or 0 to switch it off" if or_zero else ""
+        raise usage.UsageError(f"{option} {text!r}: give a whole number from {low} to {high}{off}")
+
+    return coerce
+
+
+def canonical_address(name: str) -> str:
+    """An address in the form browsers and certificates have it; a name as it is."""
+    try:
+        address = ip_address(name.strip("[]"))
+    except ValueError:
+        return name
+    return name if getattr(address, "scope_id", None) else str(address)
+
+
+def domain_names(text: str) -> list[str]:
+    """The domains of one `--domains`: by commas, in lower case, without the root's dot."""
+    return [canonical_address(name.strip().lower().rstrip(".")) for name in text.split(",")]
+
+
+def directory_url(text: str) -> str:
+    """The coerce function of `--acme-directory`: an https URL (RFC 8555 section 6.1)."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # looked at when it is asked for
+    except ValueError:
+        parts = urlsplit("")
+    plain = text.isascii() and text.isprintable() and " " not in text and _NOT_IN_DIRECTORY_URL.isdisjoint(text)
+    if parts.scheme != "https" or not parts.hostname or not plain:
+        raise usage.UsageError(f"--acme-directory {text!r}: give the https:// URL of the authority's directory")
+    return text
