@@ -8,6 +8,7 @@ from twisted.python import usage
 import mles_tx
 from mles_tx.service.options import Options as ServeOptions
 
+from .doctor import DoctorOptions, doctor
 from .serve import serve
 
 __all__ = ["main"]
@@ -17,7 +18,10 @@ class _Options(usage.Options):
     """What stands before the subcommand."""
 
     synopsis = "Usage: mles-tx"
-    subCommands = (["serve", None, ServeOptions, "Run a server in the foreground, until Ctrl-C."],)
+    subCommands = (
+        ["serve", None, ServeOptions, "Run a server in the foreground, until Ctrl-C."],
+        ["doctor", None, DoctorOptions, "Look at what a first certificate depends on, before it is ordered."],
+    )
 
     opt_h = usage.Options.opt_help
 
@@ -28,15 +32,18 @@ class _Options(usage.Options):
 
     def postOptions(self) -> None:
         if self.subCommand is None:
-            raise usage.UsageError("a subcommand is needed: serve")
+            raise usage.UsageError("a subcommand is needed: serve or doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line; exits with code 1 and one line when it is wrong."""
+    """Run the command line; exits with one line when it is wrong."""
     options = _Options()
     try:
         options.parseOptions(list(sys.argv[1:] if argv is None else argv))
     except usage.UsageError as error:
         sys.stderr.write(f"mles-tx: {error}; --help says more\n")
         sys.exit(1)
-    serve(options.subOptions)
+    if options.subCommand == "doctor":
+        doctor(options.subOptions)
+    else:
+        serve(options.subOptions)

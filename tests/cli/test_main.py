@@ -9,11 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import mles_tx
 from mles_tx.cli import main as command
+from mles_tx.cli.doctor import DoctorOptions
 from mles_tx.service.options import Options
 
 #: Arguments, line on standard error.
 BAD = (
-    ("", "mles-tx: a subcommand is needed: serve; --help says more\n"),
+    ("", "mles-tx: a subcommand is needed: serve or doctor; --help says more\n"),
     ("swerve", "mles-tx: Unknown command: swerve; --help says more\n"),
     ("--nonsense", "mles-tx: option --nonsense not recognized; --help says more\n"),
     ("--port 8080", "mles-tx: option --port not recognized; --help says more\n"),
@@ -48,6 +49,14 @@ class MainTests(SynchronousTestCase):
         self.assertIsInstance(options, Options)
         self.assertEqual((options["port"], options["limit"]), (1234, 7))
 
+    def test_doctor(self) -> None:
+        """`doctor` looks with the options that stand behind it, and serves nothing."""
+        looked: list[DoctorOptions] = []
+        self.patch(command, "doctor", looked.append)
+        self.assertEqual(self.run_command(["doctor", "--domains", "example.org"]), (None, "", ""))
+        self.assertEqual([options["domains"] for options in looked], [["example.org"]])
+        self.assertEqual(self.served, [])
+
     def test_arguments_of_the_process(self) -> None:
         """Started as a program it takes the program's arguments."""
         self.patch(sys, "argv", ["mles-tx", "serve", "--port", "4321"])
@@ -62,7 +71,7 @@ class MainTests(SynchronousTestCase):
 
     def test_version(self) -> None:
         """The version is shown, before the subcommand and behind it."""
-        for line in ("--version", "serve --version"):
+        for line in ("--version", "serve --version", "doctor --version"):
             self.assertEqual(self.run_command(line.split()), (0, f"mles_tx {mles_tx.__version__}\n", ""))
 
     def test_help(self) -> None:
@@ -72,6 +81,7 @@ class MainTests(SynchronousTestCase):
         self.assertEqual(self.run_command(["-h"]), (code, out, err))
         self.assertIn("serve", out)
         self.assertIn("until Ctrl-C", out)
+        self.assertIn("doctor", out)
 
     def test_help_of_serve(self) -> None:
         """The help of a subcommand says how it is called, and what its options are."""

@@ -1,0 +1,253 @@
+"""`mles-tx doctor`: looks at everything a first certificate depends on, and tells what is in its way.
+
+It changes nothing, and orders nothing.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from io import TextIOWrapper
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from twisted.python import usage
+
+import mles_tx
+from mles_tx.service.config import ConfigError, ServerConfig, state_directory
+from mles_tx.service.parsing import canonical_address, directory_url, domain_names, whole_number
+from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority
+
+if TYPE_CHECKING:
+    from .checks import Check, Finding, Result
+
+__all__ = ["DoctorOptions", "doctor", "make_checks"]
+
+#: What Let's Encrypt is called in CAA records.
+_LETS_ENCRYPT_IDENTITIES = ("letsencrypt.org",)
+
+_REDIRECT_PORT = 80
+
+#: Ended by Ctrl-C: 128 and the number of the signal, as shells have it.
+_INTERRUPTED = 130
+
+_DNS_PORT = 53
+
+
+def _dns_server(text: str) -> tuple[str, int]:
+    """The coerce function of `--dns`."""
+    host, port = text, str(_DNS_PORT)
+    if text.startswith("[") and "]" in text:
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        address = str(ip_address(host))
+    except ValueError:
+        raise usage.UsageError(f"--dns {text!r}: give an IP address, perhaps with :PORT") from None
+    return address, whole_number("--dns", 1, 65535)(port)
+
+
+class DoctorOptions(usage.Options):
+    """What `mles-tx doctor` understands. Options of the server have the server's names and defaults.
+
+    Args:
+        environ: the environment; `STATE_DIRECTORY` is looked at.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Looks at what a first certificate depends on: names, ports, the cache, the clock, CAA records and the"
+        " certificate authority. Give it the options the server is to have. It changes nothing, orders nothing, and"
+        " ends with code 0 when nothing has failed, with 1 when something has, with 2 when it was called wrongly."
+    )
+
+    optFlags = (
+        ["redirect", "r", "Look at the port for redirects to https as well."],
+        ["staging", "s", "Let's Encrypt's staging environment, whose certificates are for trying."],
+    )
+
+    optParameters = (
+        ["acme-ca", None, None, "PEM file with the root of the certificate authority's own https.", Path],
+        ["acme-directory", None, None, "URL of the authority's directory. [default: Let's Encrypt]", directory_url],
+        ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
+        ["dns", None, None, "DNS server to ask, as ADDRESS or ADDRESS:PORT. [default: the system's]", _dns_server],
+        ["port", "p", 443, "Port the server listens on.", whole_number("--port", 1, 65535)],
+        [
+            "redirect-port",
+            None,
+            None,
+            "Port for redirects to https; looks at it, like --redirect. [default: 80]",
+            whole_number("--redirect-port", 1, 65535),
+        ],
+    )
+
+    def __init__(self, environ: Mapping[bytes, bytes] = os.environb) -> None:
+        super().__init__()
+        self._environ = environ
+        self["domains"] = []
+        self["interface"] = []
+
+    def opt_domains(self, value: str) -> None:
+        """Domain the certificate is for; more of them by commas, or by giving the option again."""
+        self["domains"].extend(domain for domain in domain_names(value) if domain not in self["domains"])
+
+    opt_d = opt_domains
+
+    def opt_interface(self, value: str) -> None:
+        """Address the server listens on; may be given again. [default: all]"""
+        self["interface"].append(canonical_address(value))
+
+    opt_h = usage.Options.opt_help
+
+    def opt_version(self) -> NoReturn:
+        """Show the version and exit."""
+        print(f"mles_tx {mles_tx.__version__}")
+        sys.exit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse; on an error, say in one line what is wrong and exit with code 2."""
+        try:
+            super().parseOptions(options)
+        except (usage.UsageError, ConfigError) as error:
+            text = str(error)
+            if not text.startswith("--"):
+                text += "; --help lists the options"
+            sys.stderr.write(f"mles-tx doctor: {text}\n")
+            sys.exit(2)
+
+    def postOptions(self) -> None:
+        if not self["domains"]:
+            raise usage.UsageError("--domains: give the domains the certificate is to be for")
+        if self["staging"] and self["acme-directory"] is not None:
+            raise usage.UsageError("--staging: of no use with --acme-directory; leave one of them away")
+        # The server's own rules; without TLS it asks for no certificate.
+        ServerConfig(domains=tuple(self["domains"]), interfaces=tuple(self["interface"]), tls=False)
+        if self["redirect"] and self["redirect-port"] is None:
+            self["redirect-port"] = _REDIRECT_PORT
+
+    @property
+    def directory(self) -> str:
+        """The URL of the authority's directory."""
+        given: str | None = self["acme-directory"]
+        return given or (LETS_ENCRYPT_STAGING if self["staging"] else LETS_ENCRYPT)
+
+    @property
+    def cache(self) -> Path:
+        """The directory for certificates."""
+        # systemd lists several with colons; the first is ours.
+        by_systemd = self._environ.get(b"STATE_DIRECTORY", b"").split(b":")[0]
+        given: Path | None = self["cache"]
+        return given or (Path(os.fsdecode(by_systemd)) if by_systemd else state_directory())
+
+
+def make_checks(options: DoctorOptions, reactor: Any) -> "list[Check]":
+    """What there is to look at, in the order of the table.
+
+    Raises:
+        CertificateError: --acme-ca cannot be used.
+    """
+    # Here, not above: `mles-tx --help` does without.
+    from mles_tx.transport.certificates.fetch import Fetcher, verifying_agent
+    from mles_tx.transport.certificates.names import is_ip_address, is_local_name
+    from mles_tx.transport.port import has_ipv6
+
+    from .check_ca import Directory, judge_clock, judge_directory
+    from .check_caa import look_at_caa
+    from .check_cache import find_certificate, look_at_cache
+    from .check_certificate import look_at_certificate
+    from .check_names import Machine, look_at_addresses
+    from .check_ports import look_at_redirect_port, look_at_tls_port
+    from .checks import Check
+    from .lookups import Dns
+    from .threads import in_daemon_thread
+
+    url, cache, port, redirect_port = options.directory, options.cache, options["port"], options["redirect-port"]
+    domains, is_public = options["domains"], options["acme-directory"] is None
+    interfaces = options["interface"] or ["0.0.0.0", *(["::"] if has_ipv6() else [])]
+    agent = verifying_agent(reactor, options["acme-ca"])
+    directory = Directory(Fetcher(agent, reactor), url, reactor, time.time)
+    dns, machine, now = Dns(reactor, options["dns"]), Machine(), datetime.now(UTC)
+
+    kept_in = (cache / "acme" / Authority(directory=url).folder / "certificates", cache / "self-signed")
+    in_thread = partial(in_daemon_thread, reactor)
+
+    async def look_at_directory() -> "Finding":
+        return judge_directory(url, await directory.get())
+
+    async def look_at_clock() -> "Finding":
+        return judge_clock((await directory.get()).ahead)
+
+    async def identities() -> Sequence[str] | None:
+        return _LETS_ENCRYPT_IDENTITIES if is_public else (await directory.get()).identities
+
+    checks = [
+        Check("authority", look_at_directory),
+        Check("clock", look_at_clock),
+        Check("cache", partial(in_thread, look_at_cache, cache)),
+        Check(f"port {port}", partial(look_at_tls_port, reactor, domains[0], interfaces, port, redirect_port)),
+    ]
+    if redirect_port is not None:
+        look = partial(look_at_redirect_port, reactor, domains[0], interfaces, redirect_port)
+        checks.append(Check(f"port {redirect_port}", look))
+    for domain in domains:
+        checks.append(Check(f"name {domain}", partial(look_at_addresses, domain, dns, machine, is_public)))
+        if not is_ip_address(domain) and not (is_public and is_local_name(domain)):
+            checks.append(Check(f"CAA {domain}", partial(look_at_caa, domain, dns, identities)))
+        kept = partial(in_thread, find_certificate, kept_in)
+        look = partial(look_at_certificate, reactor, domain, interfaces, port, kept, now)
+        checks.append(Check(f"certificate {domain}", look))
+    return checks
+
+
+def doctor(options: DoctorOptions) -> NoReturn:
+    """Look, show what was found, and exit."""
+    try:
+        sys.exit(_look_and_show(options))
+    except KeyboardInterrupt:  # before the reactor runs
+        sys.exit(_interrupted())
+
+
+def _look_and_show(options: DoctorOptions) -> int:
+    """All of it; returns the exit code."""
+    from twisted.internet import reactor as global_reactor
+    from twisted.internet.defer import Deferred
+    from twisted.logger import globalLogBeginner
+
+    from mles_tx.transport.certificates.pairs import CertificateError
+
+    from .checks import exit_code, run_checks, table
+    from .threads import HostNames
+
+    reactor: Any = global_reactor
+    reactor.installNameResolver(HostNames(reactor))
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)  # what is found is all that is told
+    try:
+        checks = make_checks(options, reactor)
+    except CertificateError as error:
+        sys.stderr.write(f"mles-tx doctor: {error}\n")
+        return 2
+    found: list[Result] = []
+
+    def begin() -> None:
+        done = Deferred.fromCoroutine(run_checks(reactor, checks))
+        done.addCallback(found.extend).addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not found:
+        return _interrupted()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # paths and names may have letters that the terminal has not
+    for line in [*table(found), "", "Whether the internet reaches these ports cannot be seen from here."]:
+        print(line)
+    return exit_code(found)
+
+
+def _interrupted() -> int:
+    sys.stderr.write("mles-tx doctor: interrupted\n")
+    return _INTERRUPTED
