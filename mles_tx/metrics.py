@@ -25,6 +25,8 @@ class MetricsSnapshot:
         total_errors: connections that were ended for a fault, theirs or ours, since the start.
         total_dropped_connections: connections that were turned away before they were served, since the start.
         dropped_by_ip: of those, how many came from each address; the last `MAX_DROPPED_ADDRESSES` addresses.
+        certificate_ends: when the certificate that is shown for each domain ends, in seconds since 1970.
+        certificate_errors: why the last order of a certificate failed, for the domains where it did.
     """
 
     active_connections: int
@@ -34,6 +36,8 @@ class MetricsSnapshot:
     total_errors: int
     total_dropped_connections: int
     dropped_by_ip: dict[str, int]
+    certificate_ends: dict[str, float]
+    certificate_errors: dict[str, str]
 
     def __str__(self) -> str:
         return ", ".join(f"{field.name} {getattr(self, field.name)}" for field in fields(self))
@@ -45,6 +49,8 @@ class Metrics:
     __slots__ = (
         "_dropped_by_ip",
         "active_connections",
+        "certificate_ends",
+        "certificate_errors",
         "total_channels",
         "total_dropped_connections",
         "total_errors",
@@ -60,6 +66,8 @@ class Metrics:
         self.total_errors = 0
         self.total_dropped_connections = 0
         self._dropped_by_ip: OrderedDict[str, int] = OrderedDict()
+        self.certificate_ends: dict[str, float] = {}
+        self.certificate_errors: dict[str, str] = {}
 
     def dropped(self, address: str) -> None:
         """A connection from an address was turned away."""
@@ -78,4 +86,6 @@ class Metrics:
             self.total_errors,
             self.total_dropped_connections,
             dict(self._dropped_by_ip),
+            dict(self.certificate_ends),
+            dict(self.certificate_errors),
         )

@@ -13,16 +13,21 @@ class MetricsTests(SynchronousTestCase):
 
     def test_beginning(self) -> None:
         """A new server has counted nothing."""
-        self.assertEqual(Metrics().snapshot(), MetricsSnapshot(0, 0, 0, 0, 0, 0, {}))
+        self.assertEqual(Metrics().snapshot(), MetricsSnapshot(0, 0, 0, 0, 0, 0, {}, {}, {}))
 
     def test_each_is_shown(self) -> None:
         """Each number is shown under the name it is counted under."""
         metrics = Metrics()
-        numbers = [field.name for field in fields(MetricsSnapshot) if field.name != "dropped_by_ip"]
+        tables = ("dropped_by_ip", "certificate_ends", "certificate_errors")
+        numbers = [field.name for field in fields(MetricsSnapshot) if field.name not in tables]
         for value, name in enumerate(numbers, 1):
             setattr(metrics, name, value)
+        metrics.certificate_ends = {"example.org": 1e9}
+        metrics.certificate_errors = {"example.net": "refused"}
         snapshot = metrics.snapshot()
         self.assertEqual([getattr(snapshot, name) for name in numbers], [1, 2, 3, 4, 5, 6])
+        self.assertEqual(snapshot.certificate_ends, {"example.org": 1e9})
+        self.assertEqual(snapshot.certificate_errors, {"example.net": "refused"})
 
     def test_dropped(self) -> None:
         """Those who are turned away are counted, all together and each address for itself."""
@@ -51,17 +56,21 @@ class MetricsTests(SynchronousTestCase):
         """What was shown once does not change when more is counted, and nobody can change it."""
         metrics = Metrics()
         metrics.dropped("10.0.0.1")
+        metrics.certificate_ends["example.org"] = 1.0
         snapshot: Any = metrics.snapshot()
         metrics.total_errors += 1
         metrics.dropped("10.0.0.1")
-        self.assertEqual(snapshot, MetricsSnapshot(0, 0, 0, 0, 0, 1, {"10.0.0.1": 1}))
+        metrics.certificate_ends["example.org"] = 2.0
+        metrics.certificate_errors["example.org"] = "refused"
+        self.assertEqual(snapshot, MetricsSnapshot(0, 0, 0, 0, 0, 1, {"10.0.0.1": 1}, {"example.org": 1.0}, {}))
         with self.assertRaises(FrozenInstanceError):
             snapshot.total_errors = 7
 
     def test_line(self) -> None:
         """In a log all numbers stand in one line, each with its name."""
         self.assertEqual(
-            str(MetricsSnapshot(1, 2, 3, 4, 5, 6, {"10.0.0.1": 6})),
+            str(MetricsSnapshot(1, 2, 3, 4, 5, 6, {"10.0.0.1": 6}, {"a.test": 1.5}, {"b.test": "refused"})),
             "active_connections 1, total_messages_sent 2, total_messages_received 3, total_channels 4,"
-            " total_errors 5, total_dropped_connections 6, dropped_by_ip {'10.0.0.1': 6}",
+            " total_errors 5, total_dropped_connections 6, dropped_by_ip {'10.0.0.1': 6},"
+            " certificate_ends {'a.test': 1.5}, certificate_errors {'b.test': 'refused'}",
         )

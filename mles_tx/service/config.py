@@ -12,6 +12,7 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
+from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
 
@@ -29,6 +30,7 @@ _LOCAL_HOSTS = ("localhost", *LOOPBACK)
 #: What each number may be. The ping interval is in seconds here, and in milliseconds on the command line.
 _RANGES: Mapping[str, tuple[float, float]] = {
     "port": (0, 65535),
+    "redirect_port": (0, 65535),
     "limit": (1, 999999),
     "ping_interval": (1, 1000000),
     "max_missed_pongs": (1, 9),
@@ -44,6 +46,9 @@ _TLS_PORT = 443
 _PLAIN_PORT = 8080
 
 _PER_IP_LIMIT = 60
+
+#: Enough to see that it is an address; who it is for tells the rest.
+_EMAIL = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
 #: RFC 1123 section 2.1, with the underscore that private networks use.
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
@@ -67,8 +72,15 @@ class ServerConfig:
         port: where to listen; None: 443 with TLS, else 8080; 0: one that is free.
         interfaces: numeric addresses to listen on; none: all with TLS, else loopback.
         tls: False behind a proxy that speaks TLS. The local mode never does.
-        certificates: files, certificate with chain and private key; the first is the default.
-        cache: directory for certificates we make; it is made when it is needed.
+        certificates: files, certificate with chain and private key; the first is the default. Without them a
+            certificate is ordered for each domain by ACME; the terms of the authority are agreed to by that.
+        cache: directory for the certificates that are ordered or made; it is made when it is needed.
+        emails: whom the authority may write to.
+        acme_directory: URL of the authority's directory; None: Let's Encrypt.
+        acme_ca: PEM file with the certificates to trust when talking to it, instead of the system's.
+        acme_account: an account with the authority that ours is to be bound to.
+        redirect_port: where browsers are sent from http to https and HTTP-01 is answered; 0: one that is free;
+            None: nowhere.
         wwwroot: directory with one directory a domain; None: the bundled page.
         key: the server's key, not empty; None: none is needed to join.
         limit: messages in a channel's history, 1 to 999999.
@@ -94,6 +106,11 @@ class ServerConfig:
     tls: bool = True
     certificates: tuple[tuple[Path, Path], ...] = ()
     cache: Path = field(default_factory=state_directory)
+    emails: tuple[str, ...] = ()
+    acme_directory: str | None = None
+    acme_ca: Path | None = None
+    acme_account: ExternalAccount | None = None
+    redirect_port: int | None = None
     wwwroot: Path | None = None
     key: bytes | None = field(default=None, repr=False)
     limit: int = 200
@@ -139,19 +156,43 @@ class ServerConfig:
         for given, option in ((self.interfaces, "--interface"), (self.certificates, "--certificate")):
             if given:
                 raise ConfigError(f"{option}: needs --domains; without it only this machine is served")
+        self._refuse_acme("needs --domains; without it only this machine is served")
 
     def _check_public(self) -> None:
         if not self.tls:
             if self.certificates:
                 raise ConfigError("--certificate: of no use with --no-tls; leave one of them away")
+            self._refuse_acme("of no use with --no-tls; leave one of them away")
             return
-        if not self.certificates:
-            for domain in self.domains:
-                if not is_local_name(domain):
-                    raise ConfigError(
-                        f"--domains {domain}: not a local name, so it needs a certificate:"
-                        " give --certificate and --private-key"
-                    )
+        if self.redirect_port and self.redirect_port == self.listen_port:
+            raise ConfigError(f"--redirect-port {self.redirect_port}: that is --port already; give another one")
+        for email in self.emails:
+            if _EMAIL.fullmatch(email) is None:
+                raise ConfigError(f"--email {email!r}: not an address; give one like me@example.org")
+        if not self.acme_names:
+            reason = (
+                "of no use with --certificate" if self.certificates else "no authority gives those names certificates"
+            )
+            self._refuse_acme(f"{reason}; leave it away", redirect=False)
+        try:
+            _ = self.authority
+        except ValueError:
+            raise ConfigError(
+                f"--acme-directory {self.acme_directory!r}: give the https:// URL of the authority's directory"
+            ) from None
+
+    def _refuse_acme(self, reason: str, *, redirect: bool = True) -> None:
+        """Say that an option would do nothing, if it is given."""
+        for given, option in (
+            (self.emails, "--email"),
+            (self.acme_directory == LETS_ENCRYPT_STAGING, "--staging"),
+            (self.acme_directory, "--acme-directory"),
+            (self.acme_ca, "--acme-ca"),
+            (self.acme_account, "--acme-key-id"),
+            (redirect and self.redirect_port is not None, "--redirect"),
+        ):
+            if given:
+                raise ConfigError(f"{option}: {reason}")
 
     @property
     def is_local(self) -> bool:
@@ -162,6 +203,21 @@ class ServerConfig:
     def speaks_tls(self) -> bool:
         """Whether connections are encrypted here."""
         return self.tls and not self.is_local
+
+    @property
+    def authority(self) -> Authority:
+        """Who issues the certificates."""
+        return Authority(self.acme_directory or LETS_ENCRYPT, self.acme_ca, self.emails, self.acme_account)
+
+    @property
+    def acme_names(self) -> tuple[str, ...]:
+        """The domains certificates are ordered for. Public authorities know no local names, and few an address."""
+        if self.certificates or not self.speaks_tls:
+            return ()
+        is_public = self.acme_directory in (None, LETS_ENCRYPT, LETS_ENCRYPT_STAGING)
+        return tuple(
+            domain for domain in self.domains if not is_ip_address(domain) and not (is_public and is_local_name(domain))
+        )
 
     @property
     def listen_port(self) -> int:

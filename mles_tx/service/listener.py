@@ -1,11 +1,10 @@
 """Everything between the sockets and the channels, as one service.
 
-Start: read the operator's files and bind, which may need root; then, with root given up, all the rest, and
-accept. Stop: no more connections, members told, drained over a grace, the rest cut off.
+Start: bind, which may need root; then, with root given up, accept. Stop: no more connections, members told, drained
+over a grace, the rest cut off.
 """
 
 import socket
-from datetime import UTC, datetime
 from typing import Any
 
 from twisted.application.service import Service
@@ -16,18 +15,13 @@ from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.transport.admission import Admission
-from mles_tx.transport.certificates.choice import FixedCertificates
-from mles_tx.transport.certificates.names import covers, is_local_name
-from mles_tx.transport.certificates.pairs import CertificateError, Pair, pair_from_files
-from mles_tx.transport.certificates.selfsigned import self_signed_pair
-from mles_tx.transport.certificates.store import CertificateDirectory
 from mles_tx.transport.connection import MlesFactory, Settings
-from mles_tx.transport.contexts import ICertificates
 from mles_tx.transport.door import DoorFactory
-from mles_tx.transport.port import ListeningPort, bind, has_ipv6
+from mles_tx.transport.port import ListeningPort, bind, usable
 from mles_tx.web.files import SiteFiles
 from mles_tx.web.hosts import make_site
 
+from .certificates import CertificateService
 from .config import ServerConfig
 from .pages import bundled_pages
 from .resources import connections_for, descriptor_limit
@@ -46,16 +40,24 @@ class Listener(Service):
         config: what to listen on, and what to show.
         registry: where members join.
         metrics: where connections are counted.
+        certificates: what is shown to clients; it is started first.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, config: ServerConfig, registry: ChannelRegistry, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: ServerConfig,
+        registry: ChannelRegistry,
+        metrics: Metrics,
+        certificates: CertificateService,
+    ) -> None:
         self._reactor = reactor
         self._config = config
         self._sockets: list[socket.socket] = []
         self._ports: list[ListeningPort] = []
-        self._pairs: list[Pair] = []
+        self._certificates = certificates
         self.websocket = MlesFactory(
             reactor,
             registry,
@@ -82,41 +84,27 @@ class Listener(Service):
         return [(port.getHost().host, port.getHost().port) for port in self._ports]
 
     def privilegedStartService(self) -> None:
-        """Read the operator's certificates and bind: what may need root.
+        """Bind: what may need root.
 
         Raises:
-            CertificateError: a file cannot be used.
             BindError: an address cannot be listened on.
         """
         super().privilegedStartService()
         if not self._config.listen:
             return
-        self._pairs = [pair_from_files(chain, key) for chain, key in self._config.certificates]
         interfaces = self._config.listen_interfaces
-        if not self._config.interfaces and not has_ipv6():
-            interfaces = tuple(interface for interface in interfaces if ":" not in interface)
+        if not self._config.interfaces:
+            interfaces = usable(interfaces)
         self._sockets = bind(interfaces, self._config.listen_port)
 
     def startService(self) -> None:
-        """Accept connections.
-
-        Raises:
-            CertificateError: a self-signed certificate cannot be kept.
-        """
+        """Accept connections."""
         if not self._sockets:
             self.privilegedStartService()
         super().startService()
-        if not self._sockets:
-            return
-        try:
-            certificates = self._certificates() if self._config.speaks_tls else None
-        except BaseException:
-            for bound in self._sockets:
-                bound.close()
-            self._sockets = []
-            raise
+        shown, preface = self._certificates.shown, self._certificates.preface
         for bound in self._sockets:
-            port = ListeningPort(bound, self.door, self._reactor, self.admission, certificates)
+            port = ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface)
             port.startListening()
             self._ports.append(port)
         self._sockets = []
@@ -146,29 +134,6 @@ class Listener(Service):
     def stopService(self) -> "Deferred[None]":
         super().stopService()
         return Deferred.fromCoroutine(self.drain())
-
-    def _certificates(self) -> ICertificates:
-        pairs = list(self._pairs)
-        if not pairs:
-            pairs = [self._self_signed()]
-        now = datetime.now(UTC)
-        for pair in pairs:
-            if pair.not_valid_after <= now:
-                self._log.warn("the certificate for {names} has expired: replace it", names=", ".join(pair.names))
-        for domain in self._config.domains:
-            if not any(covers(pair.names, domain) for pair in pairs):
-                self._log.warn("no certificate is for {domain}: clients will refuse it", domain=domain)
-        return FixedCertificates(pairs)
-
-    def _self_signed(self) -> Pair:
-        names = [domain for domain in self._config.domains if is_local_name(domain)]
-        directory = self._config.cache / "self-signed"
-        try:
-            return self_signed_pair(CertificateDirectory(directory), names, datetime.now(UTC))
-        except OSError as error:
-            raise CertificateError(
-                f"--cache {self._config.cache}: {error.strerror}; give a directory that can be written to"
-            ) from error
 
     def _sites(self) -> dict[str, SiteFiles]:
         config = self._config

@@ -6,40 +6,21 @@ third of a second.
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from twisted.python import usage
 
 import mles_tx
+from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 
 from .config import ConfigError, ServerConfig, state_directory
+from .parsing import canonical_address, directory_url, domain_names, whole_number
 
 __all__ = ["Options"]
 
-
-def _whole(option: str, low: int, high: int, *, or_zero: bool = False) -> Callable[[str], int]:
-    """A coerce function for a whole number in a range."""
-
-    def coerce(text: str) -> int:
-        value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-        if low <= value <= high or (or_zero and value == 0):
-            return value
-        off = ", or 0 to switch it off" if or_zero else ""
-        raise usage.UsageError(f"{option} {text!r}: give a whole number from {low} to {high}{off}")
-
-    return coerce
-
-
-def _canonical(name: str) -> str:
-    """An address in the form browsers and certificates have it; a name as it is."""
-    try:
-        address = ip_address(name.strip("[]"))
-    except ValueError:
-        return name
-    return name if getattr(address, "scope_id", None) else str(address)
+_HTTP_PORT = 80
 
 
 class Options(usage.Options):
@@ -52,16 +33,29 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "A Mles v2 server. Without --domains it serves this machine alone, over plain HTTP and WebSocket"
-        " on port 8080. With --domains it serves everybody, over TLS. The environment variable MLES_KEY"
-        " holds the key that clients need to join, if any."
+        " on port 8080. With --domains it serves everybody, over TLS, with certificates it orders by itself;"
+        " that agrees to the terms of the certificate authority, Let's Encrypt unless told otherwise. The"
+        " environment variable MLES_KEY holds the key that clients need to join, if any."
     )
 
     optFlags = (
         ["no-metrics-logging", None, "Do not log the metrics every 10 seconds. SIGUSR1 logs them at any time."],
         ["no-tls", None, "Plain HTTP and WebSocket, for use behind a proxy that speaks TLS."],
+        ["redirect", "r", "Send browsers from http to https, and let the authority validate there, on port 80."],
+        ["staging", "s", "Order from Let's Encrypt's staging environment: certificates for trying things out."],
     )
 
     optParameters = (
+        ["acme-ca", None, None, "PEM file with the authorities to trust when talking to --acme-directory.", Path],
+        [
+            "acme-directory",
+            None,
+            None,
+            "URL of the directory of another certificate authority. [default: Let's Encrypt]",
+            directory_url,
+        ],
+        ["acme-hmac-key", None, None, "File with the HMAC key of --acme-key-id, as the authority gave it.", Path],
+        ["acme-key-id", None, None, "Account with the authority that ours is to be bound to, where it asks for one."],
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
         ["key-file", None, None, "File with the key that clients need to join, instead of MLES_KEY.", Path],
         [
@@ -69,7 +63,7 @@ class Options(usage.Options):
             "f",
             256,
             "Files the web side has open at one time, 1 to 999999.",
-            _whole("--filelimit", 1, 999999),
+            whole_number("--filelimit", 1, 999999),
         ],
         [
             "history-total",
@@ -77,28 +71,28 @@ class Options(usage.Options):
             None,
             "Megabytes of memory all histories together may take; above it the least recently used channels lose"
             " theirs. [default: a quarter of the machine's]",
-            _whole("--history-total", 1, 99999999),
+            whole_number("--history-total", 1, 99999999),
         ],
         [
             "limit",
             "l",
             200,
             "Messages a channel's history holds, 1 to 999999.",
-            _whole("--limit", 1, 999999),
+            whole_number("--limit", 1, 999999),
         ],
         [
             "max-channels",
             None,
             100000,
             "Channels with members or a history, 1 to 99999999.",
-            _whole("--max-channels", 1, 99999999),
+            whole_number("--max-channels", 1, 99999999),
         ],
         [
             "max-missed-pongs",
             None,
             3,
             "Pings a client may leave unanswered, 1 to 9.",
-            _whole("--max-missed-pongs", 1, 9),
+            whole_number("--max-missed-pongs", 1, 9),
         ],
         [
             "per-ip-limit",
@@ -106,28 +100,28 @@ class Options(usage.Options):
             None,
             "Connections one address may open in a window, 1 to 99999, 0 for any number."
             " [default: 60 with TLS, else 0]",
-            _whole("--per-ip-limit", 1, 99999, or_zero=True),
+            whole_number("--per-ip-limit", 1, 99999, or_zero=True),
         ],
         [
             "per-ip-window",
             None,
             60,
             "Seconds of that window, 1 to 86399.",
-            _whole("--per-ip-window", 1, 86399),
+            whole_number("--per-ip-window", 1, 86399),
         ],
         [
             "ping-interval",
             None,
             24000,
             "Milliseconds between two pings, 1000 or more.",
-            _whole("--ping-interval", 1000, 999999999),
+            whole_number("--ping-interval", 1000, 999999999),
         ],
         [
             "port",
             "p",
             None,
             "Port to listen on; 0 takes a free one. [default: 443 with TLS, else 8080]",
-            _whole("--port", 0, 65535),
+            whole_number("--port", 0, 65535),
         ],
         [
             "rate-limit",
@@ -135,7 +129,14 @@ class Options(usage.Options):
             100,
             "Messages a second of one connection, 1 to 9999, 0 for any number. Above it the connection is"
             " read more slowly; five seconds' worth may come at once.",
-            _whole("--rate-limit", 1, 9999, or_zero=True),
+            whole_number("--rate-limit", 1, 9999, or_zero=True),
+        ],
+        [
+            "redirect-port",
+            None,
+            None,
+            "The port of --redirect, and switches it on; 0 takes a free one. [default: 80]",
+            whole_number("--redirect-port", 0, 65535),
         ],
         [
             "wwwroot",
@@ -150,22 +151,28 @@ class Options(usage.Options):
         super().__init__()
         self._environ = environ
         self["domains"] = []
+        self["email"] = []
         self["interface"] = []
         self["certificate"] = []
         self["private-key"] = []
 
     def opt_domains(self, value: str) -> None:
         """Domain to serve; more of them by commas, or by giving the option again."""
-        for name in value.split(","):
-            domain = _canonical(name.strip().lower().rstrip("."))
+        for domain in domain_names(value):
             if domain not in self["domains"]:
                 self["domains"].append(domain)
 
     opt_d = opt_domains
 
+    def opt_email(self, value: str) -> None:
+        """Address the certificate authority may write to; may be given again."""
+        self["email"].append(value)
+
+    opt_e = opt_email
+
     def opt_interface(self, value: str) -> None:
         """Address to listen on; may be given again. [default: all, with --no-tls loopback]"""
-        address = _canonical(value)
+        address = canonical_address(value)
         if address not in self["interface"]:
             self["interface"].append(address)
 
@@ -211,6 +218,11 @@ class Options(usage.Options):
             tls=not self["no-tls"],
             certificates=tuple(zip(self["certificate"], self["private-key"], strict=True)),
             cache=self["cache"] or self._state_directory(),
+            emails=tuple(self["email"]),
+            acme_directory=self._acme_directory(),
+            acme_ca=self["acme-ca"],
+            acme_account=self._acme_account(),
+            redirect_port=_HTTP_PORT if self["redirect"] and self["redirect-port"] is None else self["redirect-port"],
             wwwroot=self["wwwroot"],
             key=self._key(),
             limit=self["limit"],
@@ -224,6 +236,30 @@ class Options(usage.Options):
             history_total=self["history-total"],
             metrics_logging=not self["no-metrics-logging"],
         )
+
+    def _acme_directory(self) -> str | None:
+        directory: str | None = self["acme-directory"]
+        if not self["staging"]:
+            return directory
+        if directory is not None:
+            raise ConfigError("--staging: --acme-directory is given as well; keep one of them")
+        return LETS_ENCRYPT_STAGING
+
+    def _acme_account(self) -> ExternalAccount | None:
+        key_id, path = self["acme-key-id"], self["acme-hmac-key"]
+        if key_id is None and path is None:
+            return None
+        if key_id is None or path is None:
+            given, missing = (
+                ("--acme-key-id", "--acme-hmac-key") if path is None else ("--acme-hmac-key", "--acme-key-id")
+            )
+            raise ConfigError(f"{given}: needs {missing}; the authority gives both")
+        try:
+            return ExternalAccount(key_id, path.read_text("ascii").strip())
+        except OSError as error:
+            raise ConfigError(f"--acme-hmac-key {path}: {error.strerror}; give a file that can be read") from None
+        except ValueError:
+            raise ConfigError(f"--acme-hmac-key {path}: no key in base64url; write the key into it") from None
 
     def _state_directory(self) -> Path:
         # systemd lists several with colons; the first is ours.

@@ -60,7 +60,14 @@ class Program(MlesService):
             super().startService()
         except (BindError, CertificateError) as error:
             raise SystemExit(f"mles: {error}") from None
-        for line in banner(self.config, self.listener.addresses[0][1], self.listener.admission.max_connections):
+        lines = banner(
+            self.config,
+            self.listener.addresses[0][1],
+            self.listener.admission.max_connections,
+            self.certificates.states(),
+            None if self.redirect is None else self.redirect.addresses[0][1],
+        )
+        for line in lines:
             self._announce(line)
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGUSR1) != self._usr1:  # else it was started before
@@ -79,4 +86,4 @@ class Program(MlesService):
         self._reactor.callFromThread(self.housekeeping.log_metrics)
 
     def _told_again(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self.listener.abort)
+        self._reactor.callFromThread(self.abort)

@@ -1,20 +1,22 @@
 """The service tree: built from a configuration, started and stopped in an order of our own.
 
     MlesService
-     ├ ChannelService   the history and the registry of channels
-     ├ Listener         ports → admission → TLS → door → WebSocket | web
-     └ Housekeeping     metrics logged, tables shrunk
+     ├ ChannelService      the history and the registry of channels
+     ├ CertificateService  the operator's certificates, or ACME and what serves until it is done
+     ├ Listener            ports → admission → TLS → door → WebSocket | web
+     ├ RedirectListener    port → door → redirects and HTTP-01, if asked for
+     └ Housekeeping        metrics logged, tables shrunk
 
 Start: read the operator's files and bind, which may need root; then, with root given up, all the rest, and
 accept. Stop goes the other way round, one after the other (MultiService would stop all at once): no more
-connections, members told and drained, then the channels.
+connections, members told and drained, then the certificates and the channels.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -26,8 +28,10 @@ from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.header import make_header
 from mles_tx.web.mount import MlesResource
 
+from .certificates import CertificateService
 from .config import ServerConfig
 from .listener import Listener
+from .redirect import RedirectListener
 
 __all__ = ["ChannelService", "Housekeeping", "MlesService"]
 
@@ -111,15 +115,41 @@ class MlesService(MultiService):
         self._metrics = Metrics()
         self.channels = ChannelService(reactor, config, self._metrics)
         self.channels.setServiceParent(self)
-        self.listener = Listener(reactor, config, self.channels.registry, self._metrics)
+        self.certificates = CertificateService(reactor, config)
+        self.certificates.setServiceParent(self)
+        self.listener = Listener(reactor, config, self.channels.registry, self._metrics, self.certificates)
         self.listener.setServiceParent(self)
+        self.redirect: RedirectListener | None = None
+        if config.redirect_port is not None and config.listen:
+            self.redirect = RedirectListener(
+                reactor,
+                config,
+                config.redirect_port,
+                self.listener.admission,
+                lambda: self.listener.addresses[0][1],
+                self.certificates.challenge,
+            )
+            self.redirect.setServiceParent(self)
         self.housekeeping = Housekeeping(reactor, self)
         self.housekeeping.setServiceParent(self)
 
     def metrics(self) -> MetricsSnapshot:
         """The metrics now."""
         self._metrics.total_channels = self.channels.registry.count_channels()
+        states = self.certificates.states()
+        self._metrics.certificate_ends = {state.domain: state.not_valid_after.timestamp() for state in states}
+        self._metrics.certificate_errors = {state.domain: state.error for state in states if state.error is not None}
         return self._metrics.snapshot()
+
+    def not_ready(self) -> list[str]:
+        """Why this server cannot do all it is there for, a line each; empty: it can."""
+        return self.certificates.not_ready()
+
+    def abort(self) -> None:
+        """Cut off whoever is still there; for when stopping takes too long."""
+        self.listener.abort()
+        if self.redirect is not None:
+            self.redirect.abort()
 
     def resource(self) -> MlesResource:
         """A resource to mount where WebSocket clients are to find this server in a site that exists already."""
@@ -177,5 +207,7 @@ class MlesService(MultiService):
 
     async def _stop(self) -> None:
         self.housekeeping.stopService()
-        await self.listener.stopService()
+        ports = [self.listener] if self.redirect is None else [self.listener, self.redirect]
+        await DeferredList([port.stopService() for port in ports], consumeErrors=True)
+        await self.certificates.stopService()
         self.channels.stopService()

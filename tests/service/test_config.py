@@ -9,6 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.service import config as config_module
 from mles_tx.service.config import LOOPBACK, ConfigError, ServerConfig, state_directory
+from mles_tx.transport.certificates.authority import (
+    LETS_ENCRYPT,
+    LETS_ENCRYPT_STAGING,
+    Authority,
+    ExternalAccount,
+)
 from mles_tx.transport.origins import any_origin, pages_of_this_machine
 
 PAIR = (Path("chain.pem"), Path("key.pem"))
@@ -42,9 +48,45 @@ MEANT: tuple[tuple[dict[str, Any], tuple[bool, bool, int, tuple[str, ...], dict[
     ),
 )
 
+NO_EMAIL = "not an address; give one like me@example.org"
 NO_HOST = "not a host name; give names like example.org, international ones in their xn-- form"
 NO_ADDRESS = "not an IP address; give one of this machine's, or 0.0.0.0 for all"
-NO_CERTIFICATE = "not a local name, so it needs a certificate: give --certificate and --private-key"
+NO_URL = "give the https:// URL of the authority's directory"
+
+DIRECTORY = "https://ca.example/directory"
+
+#: What is of use only where certificates are ordered, and the option it comes from.
+ACME: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"emails": ("me@example.org",)}, "--email"),
+    ({"acme_directory": LETS_ENCRYPT_STAGING}, "--staging"),
+    ({"acme_directory": DIRECTORY}, "--acme-directory"),
+    ({"acme_directory": LETS_ENCRYPT}, "--acme-directory"),
+    ({"acme_ca": Path("ca.pem")}, "--acme-ca"),
+    ({"acme_account": ExternalAccount("kid", "c2VjcmV0")}, "--acme-key-id"),
+)
+
+#: Where none are ordered, and the reason that is told.
+NOT_ORDERED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "needs --domains; without it only this machine is served"),
+    ({"tls": False}, "needs --domains; without it only this machine is served"),
+    ({"domains": ("example.org",), "tls": False}, "of no use with --no-tls; leave one of them away"),
+    ({"domains": ("localhost",), "tls": False}, "of no use with --no-tls; leave one of them away"),
+    ({"domains": ("example.org",), "certificates": (PAIR,)}, "of no use with --certificate; leave it away"),
+    ({"domains": ("10.0.0.1", "::1")}, "no authority gives those names certificates; leave it away"),
+)
+
+#: Fields, and the names certificates are ordered for.
+ORDERED: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+    ({}, ()),
+    ({"domains": ("example.org",)}, ("example.org",)),
+    ({"domains": ("example.org", "www.example.org")}, ("example.org", "www.example.org")),
+    ({"domains": ("localhost", "example.org", "a.test", "10.0.0.1", "::1", "b.internal")}, ("example.org",)),
+    ({"domains": ("a.test", "example.org"), "acme_directory": LETS_ENCRYPT}, ("example.org",)),
+    ({"domains": ("a.test", "example.org"), "acme_directory": LETS_ENCRYPT_STAGING}, ("example.org",)),
+    ({"domains": ("a.test", "10.0.0.1", "example.org"), "acme_directory": DIRECTORY}, ("a.test", "example.org")),
+    ({"domains": ("example.org",), "tls": False}, ()),
+    ({"domains": ("example.org",), "certificates": (PAIR,)}, ()),
+)
 
 #: Fields that do not fit together, and the error.
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
@@ -72,8 +114,34 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
         {"domains": ("localhost",), "tls": False, "certificates": (PAIR,)},
         "--certificate: of no use with --no-tls; leave one of them away",
     ),
-    ({"domains": ("example.org",)}, f"--domains example.org: {NO_CERTIFICATE}"),
-    ({"domains": ("a.test", "example.org")}, f"--domains example.org: {NO_CERTIFICATE}"),
+    ({"redirect_port": 0}, "--redirect: needs --domains; without it only this machine is served"),
+    (
+        {"domains": ("example.org",), "tls": False, "redirect_port": 80},
+        "--redirect: of no use with --no-tls; leave one of them away",
+    ),
+    (
+        {"domains": ("example.org",), "redirect_port": 443},
+        "--redirect-port 443: that is --port already; give another one",
+    ),
+    (
+        {"domains": ("example.org",), "port": 8080, "redirect_port": 8080},
+        "--redirect-port 8080: that is --port already; give another one",
+    ),
+    *(
+        ({"domains": ("example.org",), "emails": ("me@example.org", email)}, f"--email {email!r}: {NO_EMAIL}")
+        for email in ("", "me", "@example.org", "me@", "a b@example.org", "me@example.org\n", "me@\u00e9.org", "a@b@c")
+    ),
+    *(
+        ({"domains": ("example.org",), "acme_directory": url}, f"--acme-directory {url!r}: {NO_URL}")
+        for url in (
+            "http://ca.example/directory",
+            "https://",
+            "https:///directory",
+            "ca.example",
+            "https://a b/",
+            "x\n",
+        )
+    ),
 )
 
 
@@ -91,6 +159,11 @@ class ServerConfigTests(SynchronousTestCase):
                 tls=True,
                 certificates=(),
                 cache=user_state_path("mles_tx"),
+                emails=(),
+                acme_directory=None,
+                acme_ca=None,
+                acme_account=None,
+                redirect_port=None,
                 wwwroot=None,
                 key=None,
                 limit=200,
@@ -115,6 +188,7 @@ class ServerConfigTests(SynchronousTestCase):
         """Numbers outside their range are refused here as well: not everybody comes from the command line."""
         for field, low, high, wrong in (
             ("port", 0, 65535, (-1, 65536)),
+            ("redirect_port", 0, 65535, (-1, 65536)),
             ("limit", 1, 999999, (0, -1, 1000000)),
             ("ping_interval", 1.0, 999999.999, (0.0, 0.5, -1.0)),
             ("max_missed_pongs", 1, 9, (0, 10)),
@@ -126,10 +200,10 @@ class ServerConfigTests(SynchronousTestCase):
             ("history_total", 1, 99999999, (0, 100000000)),
         ):
             for value in (low, high):
-                good: dict[str, Any] = {field: value}
+                good: dict[str, Any] = {"domains": ("localhost",), field: value}
                 self.assertEqual(getattr(ServerConfig(**good), field), value)
             for value in wrong:
-                bad: dict[str, Any] = {field: value}
+                bad: dict[str, Any] = {"domains": ("localhost",), field: value}
                 error = self.assertRaises(ConfigError, ServerConfig, **bad)
                 self.assertIn("--" + field.replace("_", "-"), str(error))
 
@@ -153,6 +227,42 @@ class ServerConfigTests(SynchronousTestCase):
         for fields, message in REFUSED:
             error = self.assertRaises(ConfigError, ServerConfig, **fields)
             self.assertEqual(str(error), message)
+
+    def test_acme_refused(self) -> None:
+        """What is said about ordering certificates is refused where none are ordered: nobody would do it."""
+        for fields, reason in NOT_ORDERED:
+            for acme, option in ACME:
+                error = self.assertRaises(ConfigError, ServerConfig, **fields, **acme)
+                self.assertEqual((fields, acme, str(error)), (fields, acme, f"{option}: {reason}"))
+
+    def test_ordered(self) -> None:
+        """Certificates are ordered for the names an authority knows, where the operator has none of their own."""
+        found = [(fields, ServerConfig(**fields).acme_names) for fields, _ in ORDERED]
+        self.assertEqual(found, list(ORDERED))
+
+    def test_authority(self) -> None:
+        """They come from Let's Encrypt unless told otherwise; all that is said about the authority is passed on."""
+        self.assertEqual(ServerConfig(domains=("example.org",)).authority, Authority(LETS_ENCRYPT))
+        account = ExternalAccount("kid", "c2VjcmV0")
+        config = ServerConfig(
+            domains=("example.org",),
+            emails=("me@example.org", "o'neill+mles@example.org"),
+            acme_directory=DIRECTORY,
+            acme_ca=Path("ca.pem"),
+            acme_account=account,
+        )
+        self.assertEqual(
+            config.authority,
+            Authority(DIRECTORY, Path("ca.pem"), ("me@example.org", "o'neill+mles@example.org"), account),
+        )
+        self.assertNotIn("c2VjcmV0", f"{config!r} {config}")
+
+    def test_redirects(self) -> None:
+        """Whoever serves TLS may redirect, whatever the certificate."""
+        for fields in ({"domains": ("localhost",)}, {"domains": ("example.org",), "certificates": (PAIR,)}):
+            config: dict[str, Any] = dict(fields)
+            self.assertEqual(ServerConfig(**config, redirect_port=80).redirect_port, 80)
+            self.assertIsNone(ServerConfig(**config).redirect_port)
 
     def test_connections_per_address(self) -> None:
         """With TLS an address may open 60 connections a minute; without, all may come from one proxy: any number."""

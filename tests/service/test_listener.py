@@ -6,12 +6,11 @@ from pathlib import Path
 from cryptography.x509 import Certificate
 from twisted.internet.task import deferLater
 
-from mles_tx.service import listener
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.listener import DRAIN_SECONDS
 from mles_tx.service.pages import bundled_pages
 from mles_tx.service.server import MlesService
-from mles_tx.transport import websocket
+from mles_tx.transport import port, websocket
 from mles_tx.transport.certificates.names import names_of
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError, has_ipv6
@@ -56,7 +55,7 @@ class LocalServerTests(ServerTestCase):
 
     def test_without_ipv6(self) -> None:
         """On a machine without IPv6 the other loopback address is enough."""
-        self.patch(listener, "has_ipv6", lambda: False)
+        self.patch(port, "has_ipv6", lambda: False)
         self.assertEqual([host for host, _ in self.start().listener.addresses], ["127.0.0.1"])
 
     async def test_own_pages(self) -> None:
@@ -299,7 +298,7 @@ class SecureServerTests(ServerTestCase):
         self.assertEqual(names_of(await self.shown(service)), ("localhost", "chat.internal", "127.0.0.1"))
 
     async def test_cache_that_cannot_be_written(self) -> None:
-        """Where the certificate cannot be kept the server does not start, and the option is named."""
+        """Where the certificate cannot be kept the server does not start, and once it is stopped nothing is open."""
         cache = self.write("file", b"") / "cache"
         config = ServerConfig(domains=("localhost",), interfaces=("127.0.0.1",), port=0, cache=cache)
         service = MlesService(config, reactor)
@@ -308,8 +307,10 @@ class SecureServerTests(ServerTestCase):
         error = self.assertRaises(CertificateError, service.startService)
         self.assertEqual(str(error), f"--cache {cache}: Not a directory; give a directory that can be written to")
         self.assertEqual(service.listener.addresses, [])
-        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
         await service.stopService()
+        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
+        parts = (service, service.channels, service.certificates, service.listener, service.housekeeping)
+        self.assertEqual([part.running for part in parts], [0, 0, 0, 0, 0])
 
     async def test_cache_that_can_be_written_later(self) -> None:
         """A server that could not keep its certificate can be started once it can."""

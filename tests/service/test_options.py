@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import mles_tx
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.options import Options
+from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 
 STATE = Path("/var/lib/mles")
 
@@ -27,6 +28,11 @@ DEFAULT = ServerConfig(
     tls=True,
     certificates=(),
     cache=STATE,
+    emails=(),
+    acme_directory=None,
+    acme_ca=None,
+    acme_account=None,
+    redirect_port=None,
     wwwroot=None,
     key=None,
     limit=200,
@@ -46,7 +52,12 @@ DEFAULT = ServerConfig(
 PUBLIC = "--domains example.org --certificate chain.pem --private-key key.pem"
 PUBLIC_FIELDS = {"domains": ("example.org",), "certificates": ((Path("chain.pem"), Path("key.pem")),)}
 
-#: Arguments, and what is then other than by default. `{root}` is a directory, `{key}` a file with a key.
+#: One that orders its certificate.
+ORDERING = "--domains example.org"
+EMAIL = "me@example.org"
+
+#: Arguments, and what is then other than by default. `{root}` is a directory, `{key}` a file with a key, `{hmac}`
+#: one with the HMAC key of an account with an authority, `{damaged}` one with something else.
 GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("", {}),
     ("--port 8443", {"port": 8443}),
@@ -114,6 +125,27 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
         {"domains": ("localhost",), "interfaces": ("0.0.0.0", "::")},
     ),
     ("--domains localhost --interface ::1", {"domains": ("localhost",), "interfaces": ("::1",)}),
+    (ORDERING, {"domains": ("example.org",)}),
+    ("--domains localhost,example.org", {"domains": ("localhost", "example.org")}),
+    (f"{ORDERING} --email {EMAIL}", {"domains": ("example.org",), "emails": (EMAIL,)}),
+    (f"{ORDERING} -e {EMAIL} -e you@a.test", {"domains": ("example.org",), "emails": (EMAIL, "you@a.test")}),
+    (f"{ORDERING} --staging", {"domains": ("example.org",), "acme_directory": LETS_ENCRYPT_STAGING}),
+    (f"-s {ORDERING}", {"domains": ("example.org",), "acme_directory": LETS_ENCRYPT_STAGING}),
+    (
+        "--domains a.test --acme-directory https://ca.test:14000/dir --acme-ca ca.pem",
+        {"domains": ("a.test",), "acme_directory": "https://ca.test:14000/dir", "acme_ca": Path("ca.pem")},
+    ),
+    (
+        f"{ORDERING} --acme-key-id kid --acme-hmac-key {{hmac}}",
+        {"domains": ("example.org",), "acme_account": ExternalAccount("kid", "c2VjcmV0_-")},
+    ),
+    (f"{ORDERING} --redirect", {"domains": ("example.org",), "redirect_port": 80}),
+    (f"-r {ORDERING}", {"domains": ("example.org",), "redirect_port": 80}),
+    (f"{ORDERING} --redirect-port 8080", {"domains": ("example.org",), "redirect_port": 8080}),
+    (f"{ORDERING} --redirect --redirect-port 8080", {"domains": ("example.org",), "redirect_port": 8080}),
+    (f"{ORDERING} --redirect-port 0", {"domains": ("example.org",), "redirect_port": 0}),
+    (f"{ORDERING} --redirect --redirect-port 0", {"domains": ("example.org",), "redirect_port": 0}),
+    (PUBLIC + " --redirect", {**PUBLIC_FIELDS, "redirect_port": 80}),
     ("--max-m 5", {"max_missed_pongs": 5}),
     ("--max-c 5", {"max_channels": 5}),
 )
@@ -123,6 +155,30 @@ _HOST = ": not a host name; give names like example.org, international ones in t
 _LISTS = "; --help lists the options"
 _INTERFACE = ": not an IP address; give one of this machine's, or 0.0.0.0 for all"
 _PAIR = "--certificate: each one needs its --private-key, given in the same order"
+
+_LOCAL = "needs --domains; without it only this machine is served"
+_NO_TLS = "of no use with --no-tls; leave one of them away"
+_OWN = "of no use with --certificate; leave it away"
+_UNKNOWN = "no authority gives those names certificates; leave it away"
+_DIRECTORY = "give the https:// URL of the authority's directory"
+_EMAIL = "not an address; give one like me@example.org"
+_NO_KEY = "no key in base64url; write the key into it"
+
+#: Where no certificate is ordered, and why an option that is about that is refused there.
+_NOT_ORDERING = (
+    ("", _LOCAL),
+    ("--no-tls --domains example.org", _NO_TLS),
+    (PUBLIC, _OWN),
+    ("--domains localhost,10.0.0.1", _UNKNOWN),
+)
+
+#: Options about ordering, and the one that is named when they are refused.
+_ABOUT_ORDERS = (
+    (f"--email {EMAIL}", "--email"),
+    ("--staging", "--staging"),
+    ("--acme-ca ca.pem", "--acme-ca"),
+    ("--acme-key-id kid --acme-hmac-key {hmac}", "--acme-key-id"),
+)
 
 #: Arguments, and the line that then stands on standard error, behind `mles: `.
 BAD: tuple[tuple[str, str], ...] = (
@@ -177,14 +233,39 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--domains b\u00fccher.test", f"--domains 'b\u00fccher.test'{_HOST}"),
     ("--domains " + "a" * 64 + ".test", f"--domains '{'a' * 64}.test'{_HOST}"),
     ("--domains a\n.test", f"--domains 'a\\n.test'{_HOST}"),
-    (
-        "--domains example.org",
-        "--domains example.org: not a local name, so it needs a certificate: give --certificate and --private-key",
+    *(
+        (f"{where} {words}", f"{option}: {reason}")
+        for where, reason in _NOT_ORDERING
+        for words, option in _ABOUT_ORDERS
+    ),
+    ("--acme-directory https://ca.test/", f"--acme-directory: {_LOCAL}"),
+    ("--no-tls --domains a.test --acme-directory https://ca.test/", f"--acme-directory: {_NO_TLS}"),
+    (PUBLIC + " --acme-directory https://ca.test/", f"--acme-directory: {_OWN}"),
+    ("--domains 10.0.0.1 --acme-directory https://ca.test/", f"--acme-directory: {_UNKNOWN}"),
+    *(
+        (f"{ORDERING} --acme-directory {url}", f"--acme-directory '{url}': {_DIRECTORY}")
+        for url in ("http://ca.test/", "ca.test", "https://", "https://ca.test:port/", "https://me@ca.test/")
     ),
     (
-        "--domains localhost,example.org",
-        "--domains example.org: not a local name, so it needs a certificate: give --certificate and --private-key",
+        f"{ORDERING} --staging --acme-directory https://ca.test/",
+        "--staging: --acme-directory is given as well; keep one of them",
     ),
+    *((f"{ORDERING} --email {email}", f"--email '{email}': {_EMAIL}") for email in ("me", "@a.test", "a@b@c")),
+    (f"{ORDERING} -e {EMAIL},you@a.test", f"--email '{EMAIL},you@a.test': {_EMAIL}"),
+    (f"{ORDERING} --acme-key-id kid", "--acme-key-id: needs --acme-hmac-key; the authority gives both"),
+    (f"{ORDERING} --acme-hmac-key {{hmac}}", "--acme-hmac-key: needs --acme-key-id; the authority gives both"),
+    (f"{ORDERING} --acme-key-id kid --acme-hmac-key {{damaged}}", f"--acme-hmac-key {{damaged}}: {_NO_KEY}"),
+    (
+        f"{ORDERING} --acme-key-id kid --acme-hmac-key {{root}}/no",
+        "--acme-hmac-key {root}/no: No such file or directory; give a file that can be read",
+    ),
+    ("--redirect", f"--redirect: {_LOCAL}"),
+    ("--redirect-port 0", f"--redirect: {_LOCAL}"),
+    ("--redirect --no-tls --domains example.org", f"--redirect: {_NO_TLS}"),
+    ("--redirect-port 8081 --no-tls --domains example.org", f"--redirect: {_NO_TLS}"),
+    (f"{ORDERING} --redirect-port 65536", f"--redirect-port '65536': {_WHOLE}0 to 65535"),
+    (f"{ORDERING} --redirect-port http", f"--redirect-port 'http': {_WHOLE}0 to 65535"),
+    ("--staging=yes", f"option --staging must not have an argument{_LISTS}"),
     ("--domains localhost --interface eth0", f"--interface 'eth0'{_INTERFACE}"),
     ("--domains localhost --interface localhost", f"--interface 'localhost'{_INTERFACE}"),
     ("--domains localhost --interface 127.0.0.1:80", f"--interface '127.0.0.1:80'{_INTERFACE}"),
@@ -228,10 +309,21 @@ class OptionsTestCase(SynchronousTestCase):
         self.root.mkdir()
         self.key_file = self.root / "key"
         self.key_file.write_bytes(b"s3cret\n")
+        self.hmac_file = self.root / "hmac"
+        self.hmac_file.write_bytes(b"c2VjcmV0_-\n")
+        self.damaged_file = self.root / "damaged"
+        self.damaged_file.write_bytes(b"not base64url!\n")
 
     def fill(self, text: str) -> str:
-        """A text of the tables with the names of directory and file."""
-        return text.replace("{root}", str(self.root)).replace("{key}", str(self.key_file))
+        """A text of the tables with the names of directory and files."""
+        for name, path in (
+            ("{root}", self.root),
+            ("{key}", self.key_file),
+            ("{hmac}", self.hmac_file),
+            ("{damaged}", self.damaged_file),
+        ):
+            text = text.replace(name, str(path))
+        return text
 
     def parse(self, line: str, environ: Mapping[bytes, bytes] = ENVIRON) -> Options:
         """A command line, parsed."""
@@ -267,9 +359,14 @@ class ArgumentTests(OptionsTestCase):
         self.assertEqual(
             dict(self.parse("")),
             {
+                "acme-ca": None,
+                "acme-directory": None,
+                "acme-hmac-key": None,
+                "acme-key-id": None,
                 "cache": None,
                 "certificate": [],
                 "domains": [],
+                "email": [],
                 "filelimit": 256,
                 "history-total": None,
                 "interface": [],
@@ -285,6 +382,9 @@ class ArgumentTests(OptionsTestCase):
                 "port": None,
                 "private-key": [],
                 "rate-limit": 100,
+                "redirect": 0,
+                "redirect-port": None,
+                "staging": 0,
                 "wwwroot": None,
             },
         )
@@ -315,6 +415,18 @@ class ArgumentTests(OptionsTestCase):
         short = set(options.shortOpt.replace(":", "")) - {"h"}
         lines = " ".join(line for line, _ in GOOD)
         self.assertEqual([name for name in sorted(short) if f"-{name} " not in lines], [])
+
+    def test_damaged_hmac_key(self) -> None:
+        """A file without an HMAC key in base64url is refused, and what is in it is not shown."""
+        line = f"{ORDERING} --acme-key-id kid --acme-hmac-key {{damaged}}"
+        for content in (b"", b"\n", b"s3cret+/s3cret", b"\xff\xfe", b"two\nlines", b"a"):
+            self.damaged_file.write_bytes(content)
+            self.assert_refused(line, f"--acme-hmac-key {{damaged}}: {_NO_KEY}")
+
+    def test_hmac_key_is_not_shown(self) -> None:
+        """The HMAC key stands in nothing that could be logged."""
+        options = self.parse(f"{ORDERING} --acme-key-id kid --acme-hmac-key {{hmac}}")
+        self.assertNotIn("c2VjcmV0", f"{options.config()!r} {options} {dict(options)}")
 
     def test_domain_twice(self) -> None:
         """A domain that is given twice counts once, however it is given."""
@@ -361,7 +473,7 @@ class HelpTests(OptionsTestCase):
 
     def test_help_comes_first(self) -> None:
         """Who asks for help gets it, whatever else is missing or does not fit."""
-        self.assertEqual(self.end("--domains example.org --help").code, 0)
+        self.assertEqual(self.end("--email me --help").code, 0)
 
 
 class EnvironmentTests(OptionsTestCase):

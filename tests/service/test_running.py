@@ -76,7 +76,8 @@ class StartTests(ProgramTestCase):
 
     def test_banner(self) -> None:
         """Once it listens it says so, line by line, with the port it has got."""
-        for fields in ({}, {"domains": ("localhost",), "interfaces": ("127.0.0.1",)}):
+        secure = {"domains": ("localhost",), "interfaces": ("127.0.0.1",)}
+        for fields in ({}, secure, {**secure, "redirect_port": 0}):
             self.announced.clear()
             program = self.program(**fields)
             program.privilegedStartService()
@@ -84,7 +85,11 @@ class StartTests(ProgramTestCase):
             program.startService()
             _, port = program.listener.addresses[0]
             connections = program.listener.admission.max_connections
-            self.assertEqual(self.announced, banner(program.config, port, connections))
+            redirect_port = None if program.redirect is None else program.redirect.addresses[0][1]
+            states = program.certificates.states()
+            self.assertEqual(self.announced, banner(program.config, port, connections, states, redirect_port))
+            self.assertEqual([state.domain for state in states], list(program.config.domains))
+            self.assertEqual(redirect_port is not None, "redirect_port" in fields)
             self.assertIn(f":{port}/", "\n".join(self.announced))
             self.assertIsNone(self.successResultOf(self.stop(program)))
 

@@ -1,5 +1,7 @@
 """The service tree: its parts, its life, and what it does by itself."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,11 @@ from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.connection import Settings
 from mles_tx.transport.origins import any_origin, pages_of_this_machine
 from mles_tx.transport.port import BindError
+from tests.transport.certificates.making import make
 from tests.transport.fakes import FakeTransport
 from tests.wire import client_frame, close_of, header, read_frames, split_answer, upgrade
 
-from .clients import get, reactor
+from .clients import dial, get, reactor
 from .servers import FOUND, DrainTestCase, ServerTestCase, occupied
 
 
@@ -146,8 +149,141 @@ class MlesServiceTests(ServerTestCase):
         fake.advance(0)
         self.assertIsNone(self.successResultOf(stopped))
         self.assertEqual(fake.getDelayedCalls(), [])
-        parts = (service, service.channels, service.listener, service.housekeeping)
-        self.assertEqual([part.running for part in parts], [0, 0, 0, 0])
+        parts = (service, service.channels, service.certificates, service.listener, service.housekeeping)
+        self.assertEqual([part.running for part in parts], [0, 0, 0, 0, 0])
+
+
+class CertificateTests(ServerTestCase):
+    """What a server tells about its certificates, and the port that sends browsers to them."""
+
+    def start_redirecting(self, **fields: Any) -> MlesService:
+        """A server with a redirect port."""
+        return self.start_secure(redirect_port=0, **fields)
+
+    def redirect_port(self, service: MlesService) -> int:
+        """The port browsers are redirected from."""
+        assert service.redirect is not None
+        return service.redirect.addresses[0][1]
+
+    def test_metrics(self) -> None:
+        """The metrics tell when each certificate ends, in seconds; no order has failed where none is made."""
+        made = make("example.org")
+        service = self.start_secure(domains=("example.org",), certificates=(self.files(made, "one"),))
+        metrics = service.metrics()
+        self.assertEqual(metrics.certificate_ends, {"example.org": made.certificate.not_valid_after_utc.timestamp()})
+        self.assertEqual((metrics.certificate_errors, service.not_ready()), ({}, []))
+
+    def test_metrics_of_orders(self) -> None:
+        """They tell why the last order failed, and the server is not ready; stopped it tells nothing of it."""
+        fake = MemoryReactorClock()
+        config = ServerConfig(
+            domains=("example.org", "example.net"),
+            interfaces=("127.0.0.1",),
+            port=0,
+            cache=self.cache,
+            acme_directory="https://localhost:1/dir",
+        )
+        tries = self.cache / "acme" / config.authority.folder / "tries"
+        failed = {"failures": 1, "delay": 60.0, "until": 4e9, "error": "no such domain"}
+        self.write(str(tries / "example.org.json"), json.dumps(failed).encode())
+        service = MlesService(config, fake)
+        service.privilegedStartService()
+        service.startService()
+        metrics = service.metrics()
+        ends = {state.domain: state.not_valid_after.timestamp() for state in service.certificates.states()}
+        self.assertEqual((set(ends), metrics.certificate_ends), ({"example.org", "example.net"}, ends))
+        self.assertEqual(metrics.certificate_errors, {"example.org": "no such domain"})
+        self.assertEqual(
+            service.not_ready(),
+            [
+                "example.org has no valid certificate yet: no such domain",
+                "example.net has no valid certificate yet",
+            ],
+        )
+        stopped = service.stopService()
+        fake.advance(0)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual(fake.getDelayedCalls(), [])
+        metrics = service.metrics()
+        self.assertEqual((metrics.certificate_ends, metrics.certificate_errors), ({}, {}))
+
+    async def test_redirect(self) -> None:
+        """Browsers are sent from the redirect port to the port with TLS; without the option there is no such port."""
+        self.assertIsNone(self.start_secure().redirect)
+        service = self.start_redirecting()
+        self.assertNotEqual(self.redirect_port(service), self.port(service))
+        client = await dial(self.redirect_port(service))
+        client.transport.write(b"GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = await client.to_the_end()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 301 "), answer)
+        self.assertIn(b"https://localhost:%d/a" % self.port(service), answer)
+
+    async def test_challenge(self) -> None:
+        """An authority finds the answer to its challenge on the redirect port."""
+        directory = "https://localhost:1/dir"
+        config = ServerConfig(domains=("chat.test",), acme_directory=directory)
+        answers = self.cache / "acme" / config.authority.folder / "challenges" / "http-01"
+        self.write(str(answers / "a-token"), b"a-token.thumbprint")
+        service = MlesService(
+            replace(config, cache=self.cache, port=0, redirect_port=0, interfaces=("127.0.0.1",)), reactor
+        )
+        # The orders are made where nobody is reached.
+        self.patch(service.certificates, "_reactor", MemoryReactorClock())
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(self._stop, service)
+        path = "/.well-known/acme-challenge/"
+        self.assertEqual(
+            await get(self.redirect_port(service), path + "a-token", "chat.test"), (FOUND, b"a-token.thumbprint")
+        )
+        self.assertNotEqual((await get(self.redirect_port(service), path + "other", "chat.test"))[0], FOUND)
+
+    async def test_redirect_stops(self) -> None:
+        """The redirect port is closed with the other one, and opened with it."""
+        service = self.start_redirecting()
+        ports = [self.port(service), self.redirect_port(service)]
+        idle = await dial(ports[1])
+        await service.stopService()
+        await idle.ended
+        for port in ports:
+            self.assert_free(port)
+        service.startService()
+        self.assertEqual((await get(self.redirect_port(service)))[0], "HTTP/1.1 301 Moved Permanently")
+
+    async def test_redirect_port_in_use(self) -> None:
+        """A redirect port that is taken is told before anything is served; stopped, nothing stays open."""
+        other, port = occupied()
+        self.addCleanup(other.close)
+        config = ServerConfig(
+            domains=("localhost",), interfaces=("127.0.0.1",), port=0, redirect_port=port, cache=self.cache
+        )
+        before = set(Path("/proc/self/fd").iterdir())
+        service = MlesService(config, reactor)
+        error = self.assertRaises(BindError, service.privilegedStartService)
+        self.assertIn(f"cannot listen on 127.0.0.1:{port}: another program listens there", str(error))
+        self.assertIn("another --redirect-port", str(error))
+        await service.stopService()
+        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
+
+    def test_abort(self) -> None:
+        """Who does not want to wait any longer cuts off also those on the redirect port."""
+        fake = MemoryReactorClock()
+        config = ServerConfig(
+            domains=("localhost",), interfaces=("127.0.0.1",), port=0, redirect_port=0, cache=self.cache
+        )
+        service = MlesService(config, fake)
+        service.privilegedStartService()
+        service.startService()
+        assert service.redirect is not None
+        doors = (service.listener.door, service.redirect.door)
+        peers = [FakeTransport(door.buildProtocol(None)) for door in doors]
+        stopped = service.stopService()
+        fake.advance(0)
+        self.assertNoResult(stopped)
+        service.abort()
+        self.assertEqual([peer.aborted for peer in peers], [True, True])
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual((fake.getDelayedCalls(), fake.getReaders()), ([], []))
 
 
 class OrderTests(DrainTestCase):
@@ -293,7 +429,8 @@ class HousekeepingTests(SynchronousTestCase):
             self.lines,
             [
                 "metrics: active_connections 2, total_messages_sent 3, total_messages_received 3, total_channels 1,"
-                " total_errors 0, total_dropped_connections 0, dropped_by_ip {}"
+                " total_errors 0, total_dropped_connections 0, dropped_by_ip {}, certificate_ends {},"
+                " certificate_errors {}"
             ],
         )
 
@@ -334,8 +471,8 @@ class HousekeepingTests(SynchronousTestCase):
         self.join(other, "carol", "elsewhere").receive(client_frame(2, b"\x00") * 2)
         self.join(other, "dave", "").hang_up()
         self.reactor.advance(0)
-        self.assertEqual(one.metrics(), MetricsSnapshot(2, 1, 1, 1, 0, 0, {}))
-        self.assertEqual(other.metrics(), MetricsSnapshot(1, 0, 2, 1, 1, 0, {}))
+        self.assertEqual(one.metrics(), MetricsSnapshot(2, 1, 1, 1, 0, 0, {}, {}, {}))
+        self.assertEqual(other.metrics(), MetricsSnapshot(1, 0, 2, 1, 1, 0, {}, {}, {}))
 
     def test_parts(self) -> None:
         """It is a service of its own, and has no timer when the server could not be started."""

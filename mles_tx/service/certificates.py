@@ -1,0 +1,183 @@
+"""Which certificates a server shows: the operator's own files, or those it orders by itself, or one it has signed.
+
+Start: read the operator's files, which may need root; then, with root given up, everything in the cache directory. What
+is to be served until an ordered certificate is there is made at once, so that serving never waits.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from mles_tx.transport.certificates.choice import FixedCertificates
+from mles_tx.transport.certificates.names import covers
+from mles_tx.transport.certificates.pairs import CertificateError, Pair, pair_from_files
+from mles_tx.transport.certificates.selfsigned import self_signed_pair
+from mles_tx.transport.certificates.store import CertificateDirectory
+from mles_tx.transport.contexts import ICertificates
+from mles_tx.transport.tcp import Preface
+
+from .config import ServerConfig
+
+if TYPE_CHECKING:
+    from mles_tx.transport.certificates.issuing import IssuingService
+
+__all__ = ["CertificateService", "CertificateState"]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateState:
+    """How it stands with the certificate of one domain.
+
+    Attributes:
+        domain: the domain.
+        not_valid_after: when the certificate that is shown ends, with its zone.
+        is_trusted: whether an authority has issued it, and it is valid now.
+        error: why the last order failed; None: it did not, or none was made.
+        next_try: seconds until the next order; 0.0: none has to be waited for.
+    """
+
+    domain: str
+    not_valid_after: datetime
+    is_trusted: bool
+    error: str | None
+    next_try: float = 0.0
+
+
+class CertificateService(Service):
+    """Looks after the certificates of a server that speaks TLS; does nothing for one that does not.
+
+    Args:
+        reactor: whose time it is.
+        config: which certificates.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, config: ServerConfig) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._pairs: list[Pair] = []
+        self._issuing: IssuingService | None = None
+        self._shown: ICertificates | None = None
+
+    @property
+    def shown(self) -> ICertificates | None:
+        """Who knows which certificate a client is shown; None: the server does not speak TLS, or has not started."""
+        return self._shown
+
+    @property
+    def preface(self) -> Preface | None:
+        """What is done before TLS begins, so that an authority finds the answer to its challenge."""
+        return None if self._issuing is None else self._issuing.look_for_challenge
+
+    def challenge(self, token: str) -> bytes | None:
+        """The answer to HTTP-01; None: there is none."""
+        return None if self._issuing is None else self._issuing.answer(token)
+
+    def states(self) -> list[CertificateState]:
+        """How it stands with each domain; empty without TLS, and before the start."""
+        issued = {} if self._issuing is None else {status.name: status for status in self._issuing.statuses()}
+        now = datetime.now(UTC)
+        states = []
+        for domain in self._config.domains if self._pairs else ():
+            status = issued.get(domain)
+            pair = self._pair_for(domain)
+            if status is None:
+                is_trusted = bool(self._config.certificates) and _is_good(pair, domain, now)
+                states.append(CertificateState(domain, pair.not_valid_after, is_trusted, None))
+            else:
+                ends = status.not_valid_after or pair.not_valid_after
+                states.append(
+                    CertificateState(
+                        domain, ends, status.is_valid, status.error, status.next_try if status.error else 0.0
+                    )
+                )
+        return states
+
+    def not_ready(self) -> list[str]:
+        """Why clients cannot trust this server yet, one line a domain; nothing about certificates that are self-signed
+        on purpose."""
+        ordered = self._config.acme_names
+        lines = []
+        for state in self.states():
+            if not state.is_trusted and (self._config.certificates or state.domain in ordered):
+                why = f": {state.error}" if state.error else ""
+                lines.append(f"{state.domain} has no valid certificate yet{why}")
+        return lines
+
+    def privilegedStartService(self) -> None:
+        """Read the operator's files.
+
+        Raises:
+            CertificateError: one cannot be used.
+        """
+        super().privilegedStartService()
+        if self._config.listen:
+            self._pairs = [pair_from_files(chain, key) for chain, key in self._config.certificates]
+
+    def startService(self) -> None:
+        """Have something to serve, and begin to order what is missing.
+
+        Raises:
+            CertificateError: the cache directory cannot be used.
+        """
+        if not self._pairs:
+            self.privilegedStartService()
+        super().startService()
+        if not self._config.speaks_tls or not self._config.listen:
+            return
+        if self._config.certificates:
+            self._warn()
+        else:
+            self._pairs = [_self_signed(self._config)]
+        self._shown = FixedCertificates(self._pairs)
+        names = self._config.acme_names
+        if names:
+            # Here, not above: it takes half a second.
+            from mles_tx.transport.certificates.issuing import IssuingService
+
+            issuing = IssuingService(
+                self._reactor,
+                self._config.cache,
+                names,
+                self._config.authority,
+                self._shown,
+                http_01=self._config.redirect_port is not None,
+            )
+            issuing.startService()
+            self._issuing, self._shown = issuing, issuing.certificates
+
+    def stopService(self) -> "Deferred[Any]":
+        super().stopService()
+        issuing, self._issuing = self._issuing, None
+        self._pairs, self._shown = [], None
+        return succeed(None) if issuing is None else issuing.stopService()
+
+    def _warn(self) -> None:
+        now = datetime.now(UTC)
+        for pair in self._pairs:
+            if pair.not_valid_after <= now:
+                self._log.warn("the certificate for {names} has expired: replace it", names=", ".join(pair.names))
+        for domain in self._config.domains:
+            if not any(covers(pair.names, domain) for pair in self._pairs):
+                self._log.warn("no certificate is for {domain}: clients will refuse it", domain=domain)
+
+    def _pair_for(self, domain: str) -> Pair:
+        return next((pair for pair in self._pairs if covers(pair.names, domain)), self._pairs[0])
+
+
+def _is_good(pair: Pair, domain: str, now: datetime) -> bool:
+    return covers(pair.names, domain) and pair.not_valid_before <= now < pair.not_valid_after
+
+
+def _self_signed(config: ServerConfig) -> Pair:
+    try:
+        return self_signed_pair(CertificateDirectory(config.cache / "self-signed"), config.domains, datetime.now(UTC))
+    except OSError as error:
+        raise CertificateError(
+            f"--cache {config.cache}: {error.strerror}; give a directory that can be written to"
+        ) from error
