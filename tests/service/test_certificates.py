@@ -381,7 +381,9 @@ class OrderTests(_Case):
         for _ in range(5):
             self.reactor.advance(1)
         tries = self.root / "tries" / "example.org.json"
-        self.assertEqual(json.loads(tries.read_bytes())["error"], "the server ended in the middle of the order", "one is under way")
+        self.assertEqual(
+            json.loads(tries.read_bytes())["error"], "the server ended in the middle of the order", "one is under way"
+        )
         self.stop(service)
         self.assertEqual(json.loads(tries.read_bytes())["failures"], 0)
         issued = make("example.org")
