@@ -38,14 +38,14 @@ class SelfSignedTests(SynchronousTestCase):
         return x509.load_pem_x509_certificate(certificate.as_bytes())
 
     def test_made(self) -> None:
-        """It is for all the names and addresses, and valid for 397 days, an hour back in time as well."""
+        """It is for all the names and addresses, and valid for 364 days, an hour back in time as well."""
         names = ("localhost", "chat.internal", "127.0.0.1", "::1")
         pair = self.pair(names)
         self.assertEqual(pair.names, names)
-        self.assertEqual(pair.not_valid_after, NOW + 397 * DAY)
+        self.assertEqual(pair.not_valid_after, NOW + 364 * DAY)
         certificate = self.kept()
         self.assertEqual(certificate.not_valid_before_utc, NOW - timedelta(hours=1))
-        self.assertLessEqual(certificate.not_valid_after_utc - certificate.not_valid_before_utc, 398 * DAY)
+        self.assertLessEqual(certificate.not_valid_after_utc - certificate.not_valid_before_utc, 365 * DAY)
 
     def test_form(self) -> None:
         """It is what browsers and libraries take for a server's, and cannot vouch for any other."""
@@ -77,9 +77,9 @@ class SelfSignedTests(SynchronousTestCase):
         """The next start, months later, shows the same certificate: who was told to trust it need not be told again."""
         self.pair(("localhost", "::1"))
         first = self.kept()
-        for days in (0, 1, 366):
-            self.assertEqual(self.pair(("localhost", "::1"), NOW + days * DAY).not_valid_after, NOW + 397 * DAY)
-            self.assertEqual(self.pair(("::1", "localhost"), NOW + days * DAY).not_valid_after, NOW + 397 * DAY)
+        for days in (0, 1, 333):
+            self.assertEqual(self.pair(("localhost", "::1"), NOW + days * DAY).not_valid_after, NOW + 364 * DAY)
+            self.assertEqual(self.pair(("::1", "localhost"), NOW + days * DAY).not_valid_after, NOW + 364 * DAY)
         self.assertEqual(self.kept(), first)
 
     def test_kept_whatever_the_order(self) -> None:
@@ -91,16 +91,16 @@ class SelfSignedTests(SynchronousTestCase):
 
     def test_renewed(self) -> None:
         """With 30 days or less to go, or past its end, a new one is made."""
-        for days in (367, 397, 1000):
+        for days in (334, 364, 1000):
             CertificateDirectory(self.path).save("localhost", self._objects_from(NOW))
             now = NOW + days * DAY
-            self.assertEqual(self.pair(now=now).not_valid_after, now + 397 * DAY)
-            self.assertEqual(self.kept().not_valid_after_utc, now + 397 * DAY)
+            self.assertEqual(self.pair(now=now).not_valid_after, now + 364 * DAY)
+            self.assertEqual(self.kept().not_valid_after_utc, now + 364 * DAY)
 
     def test_clock_was_ahead(self) -> None:
         """One that begins in the future, made while the clock was wrong, is replaced: nobody would take it."""
         CertificateDirectory(self.path).save("localhost", self._objects_from(NOW + 1000 * DAY))
-        self.assertEqual(self.pair().not_valid_after, NOW + 397 * DAY)
+        self.assertEqual(self.pair().not_valid_after, NOW + 364 * DAY)
 
     def _objects_from(self, start: datetime) -> list[pem.AbstractPEMObject]:
         """What was kept by a server that was first started then."""
@@ -143,8 +143,8 @@ class SelfSignedTests(SynchronousTestCase):
         ):
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "localhost.pem").write_bytes(content)
-            self.assertEqual(self.pair().not_valid_after, NOW + 397 * DAY)
-            self.assertEqual(self.kept().not_valid_after_utc, NOW + 397 * DAY)
+            self.assertEqual(self.pair().not_valid_after, NOW + 364 * DAY)
+            self.assertEqual(self.kept().not_valid_after_utc, NOW + 364 * DAY)
 
     def test_broken_names(self) -> None:
         """A file in which the names have become garbage is replaced like any other broken one."""
@@ -154,7 +154,7 @@ class SelfSignedTests(SynchronousTestCase):
             x509.load_der_x509_certificate(der.replace(b"localhost", b"\xfflocalhos")).public_bytes(Encoding.PEM)
         )
         self.store.save("localhost", [made.objects[0], broken])
-        self.assertEqual(self.pair().not_valid_after, NOW + 397 * DAY)
+        self.assertEqual(self.pair().not_valid_after, NOW + 364 * DAY)
 
     def test_cannot_be_kept(self) -> None:
         """When it cannot be kept the operator is told: else every start would show another."""
