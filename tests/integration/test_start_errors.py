@@ -60,10 +60,10 @@ class StartErrorsContract(Contract):
                 f"--wwwroot {self.directory / 'none'}: not a directory; make it, or leave the option away",
             ),
             (
-                ["--domains", "example.org"],
-                "--domains example.org: not a local name, so it needs a certificate:"
-                " give --certificate and --private-key",
+                ["--domains", "example.org", "--email", "me"],
+                "--email 'me': not an address; give one like me@example.org",
             ),
+            (["--redirect"], "--redirect: needs --domains; without it only this machine is served"),
             (["--nonsense"], "option --nonsense not recognized; --help lists the options"),
         ):
             self.assert_refused(arguments, message)
