@@ -62,8 +62,9 @@ class DoctorOptions(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "Looks at what a first certificate depends on: names, ports, the cache, the clock, CAA records and the"
-        " certificate authority. Give it the options the server is to have. It changes nothing, orders nothing, and"
-        " ends with code 0 when nothing has failed, with 1 when something has, with 2 when it was called wrongly."
+        " certificate authority. Give it the names, ports, cache and authority the server is to have. It changes"
+        " nothing, orders nothing, and ends with code 0 when nothing has failed, with 1 when something has, with 2"
+        " when it was called wrongly."
     )
 
     optFlags = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mles_tx.transport.certificates.choice import FixedCertificates
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from mles_tx.transport.certificates.issuing import IssuingService
 
 __all__ = ["CertificateService", "CertificateState"]
+
+#: Seconds between two looks at what is near its end.
+_LOOK_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,10 @@ class CertificateService(Service):
         self._config = config
         self._pairs: list[Pair] = []
         self._issuing: IssuingService | None = None
+        self._fixed: FixedCertificates | None = None
         self._shown: ICertificates | None = None
+        self._warned: set[str] = set()
+        self._timer: IDelayedCall | None = None
 
     @property
     def shown(self) -> ICertificates | None:
@@ -125,16 +132,18 @@ class CertificateService(Service):
         Raises:
             CertificateError: the cache directory cannot be used.
         """
+        if self.running:
+            return
         if not self._pairs:
             self.privilegedStartService()
         super().startService()
         if not self._config.speaks_tls or not self._config.listen:
             return
-        if self._config.certificates:
-            self._warn()
-        else:
+        if not self._config.certificates:
             self._pairs = [_self_signed(self._config)]
-        self._shown = FixedCertificates(self._pairs)
+        self._warn()
+        self._shown = self._fixed = FixedCertificates(self._pairs)
+        self._timer = self._reactor.callLater(_LOOK_SECONDS, self._look_again)
         names = self._config.acme_names
         if names:
             # Here, not above: it takes half a second.
@@ -145,7 +154,7 @@ class CertificateService(Service):
                 self._config.cache,
                 names,
                 self._config.authority,
-                self._shown,
+                self._fixed,
                 http_01=self._config.redirect_port is not None,
             )
             issuing.startService()
@@ -153,17 +162,38 @@ class CertificateService(Service):
 
     def stopService(self) -> "Deferred[Any]":
         super().stopService()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         issuing, self._issuing = self._issuing, None
-        self._pairs, self._shown = [], None
+        self._pairs, self._shown, self._fixed = [], None, None
+        self._warned.clear()
         return succeed(None) if issuing is None else issuing.stopService()
 
+    def _look_again(self) -> None:
+        """Sign anew what we have signed before it ends, and say what of the operator's has ended meanwhile."""
+        self._timer = self._reactor.callLater(_LOOK_SECONDS, self._look_again)
+        try:
+            if not self._config.certificates:
+                self._pairs = [_self_signed(self._config)]
+                assert self._fixed is not None
+                self._fixed.show(self._pairs)
+            self._warn()
+        except Exception:
+            self._log.failure("the certificates could not be looked at")
+
     def _warn(self) -> None:
+        if not self._config.certificates:
+            return
         now = datetime.now(UTC)
         for pair in self._pairs:
-            if pair.not_valid_after <= now:
-                self._log.warn("the certificate for {names} has expired: replace it", names=", ".join(pair.names))
+            names = ", ".join(pair.names)
+            if pair.not_valid_after <= now and names not in self._warned:
+                self._warned.add(names)
+                self._log.warn("the certificate for {names} has expired: replace it", names=names)
         for domain in self._config.domains:
-            if not any(covers(pair.names, domain) for pair in self._pairs):
+            if domain not in self._warned and not any(covers(pair.names, domain) for pair in self._pairs):
+                self._warned.add(domain)
                 self._log.warn("no certificate is for {domain}: clients will refuse it", domain=domain)
 
     def _pair_for(self, domain: str) -> Pair:

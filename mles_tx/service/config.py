@@ -50,6 +50,9 @@ _PER_IP_LIMIT = 60
 #: Enough to see that it is an address; who it is for tells the rest.
 _EMAIL = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
+#: Characters of a name certificates are ordered for: files are called after it.
+_MAX_ACME_NAME = 240
+
 #: RFC 1123 section 2.1, with the underscore that private networks use.
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 
@@ -169,6 +172,11 @@ class ServerConfig:
         for email in self.emails:
             if _EMAIL.fullmatch(email) is None:
                 raise ConfigError(f"--email {email!r}: not an address; give one like me@example.org")
+        for domain in self.acme_names:
+            if len(domain) > _MAX_ACME_NAME:
+                raise ConfigError(
+                    f"--domains {domain}: longer than {_MAX_ACME_NAME} characters; give --certificate and --private-key"
+                )
         if not self.acme_names:
             reason = (
                 "of no use with --certificate" if self.certificates else "no authority gives those names certificates"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from mles_tx.service.config import ServerConfig
 from mles_tx.transport.certificates.authority import Authority
 from mles_tx.transport.certificates.names import names_of
 from mles_tx.transport.certificates.pairs import CertificateError
+from mles_tx.transport.certificates.selfsigned import self_signed_pair
+from mles_tx.transport.certificates.store import CertificateDirectory
 from tests.transport.certificates.making import Made, make
 
 from .servers import logged
@@ -153,7 +156,6 @@ class OwnFilesTests(_Case):
             ],
         )
         self.assertEqual((service.not_ready(), service.preface, service.challenge(TOKEN)), ([], None, None))
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertFalse(self.cache.exists())
 
     def test_not_trusted(self) -> None:
@@ -225,8 +227,44 @@ class SelfSignedTests(_Case):
             ],
         )
         self.assertEqual((service.not_ready(), service.preface), ([], None))
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertFalse((self.cache / "acme").exists())
+
+    def test_long_run(self) -> None:
+        """A server that runs for months shows a new one before the old one ends."""
+        service = self.start("localhost")
+        self.reactor.advance(3600)
+        first = self.shown(service)
+        nearly_over = datetime.now(UTC) - timedelta(days=340)
+        store = CertificateDirectory(self.cache / "self-signed")
+        (self.cache / "self-signed" / "localhost.pem").unlink()
+        old = self_signed_pair(store, ("localhost",), nearly_over)
+        self.reactor.advance(3600)
+        second = self.shown(service)
+        self.assertNotEqual(second, first)
+        self.assertGreater(second.not_valid_after_utc, old.not_valid_after)
+        self.assertEqual([state.not_valid_after for state in service.states()], [second.not_valid_after_utc])
+
+    def test_cache_is_gone(self) -> None:
+        """When a new one cannot be kept, the old one is shown on, and it is looked at again."""
+        service = self.start("localhost")
+        first = self.shown(service)
+        (self.cache / "self-signed" / "localhost.pem").unlink()
+        (self.cache / "self-signed").rmdir()
+        (self.cache / "self-signed").write_bytes(b"in the way")
+        self.reactor.advance(3600)
+        self.assertEqual(len(self.flushLoggedErrors(CertificateError)), 1)
+        self.assertEqual(self.shown(service), first)
+        (self.cache / "self-signed").unlink()
+        self.reactor.advance(3600)
+        self.assertNotEqual(self.shown(service), first)
+
+    def test_started_twice(self) -> None:
+        """To start it once more changes nothing, and leaves nothing behind."""
+        service = self.start("localhost")
+        first = self.shown(service)
+        service.startService()
+        self.assertEqual(self.shown(service), first)
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
 
     def test_after_root(self) -> None:
         """Nothing is written before root is given up."""

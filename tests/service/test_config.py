@@ -48,6 +48,8 @@ MEANT: tuple[tuple[dict[str, Any], tuple[bool, bool, int, tuple[str, ...], dict[
     ),
 )
 
+LONG_NAME = ".".join(["a" * 60] * 4)
+
 NO_EMAIL = "not an address; give one like me@example.org"
 NO_HOST = "not a host name; give names like example.org, international ones in their xn-- form"
 NO_ADDRESS = "not an IP address; give one of this machine's, or 0.0.0.0 for all"
@@ -118,6 +120,10 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     (
         {"domains": ("example.org",), "tls": False, "redirect_port": 80},
         "--redirect: of no use with --no-tls; leave one of them away",
+    ),
+    (
+        {"domains": (LONG_NAME,)},
+        f"--domains {LONG_NAME}: longer than 240 characters; give --certificate and --private-key",
     ),
     (
         {"domains": ("example.org",), "redirect_port": 443},

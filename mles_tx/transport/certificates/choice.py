@@ -15,13 +15,17 @@ __all__ = ["FixedCertificates"]
 
 @implementer(ICertificates)
 class FixedCertificates:
-    """Certificates that stay the same until the server ends.
+    """Certificates that stay the same until others are given.
 
     Args:
         pairs: at least one; the first is shown to whoever names no server, or one that none of them is for.
     """
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs = tuple(pairs)
+
+    def show(self, pairs: Sequence[Pair]) -> None:
+        """Show others from the next handshake on; at least one."""
         self._pairs = tuple(pairs)
 
     def context_for(self, server_name: str | None) -> SSL.Context:
