@@ -280,10 +280,14 @@ class Outbox:
             frames = self._next_frames()
             if not frames:
                 return b""
-            data = frames[0] if len(frames) == 1 else b"".join(frames)
-            if len(data) <= PIECE_BYTES:
-                return data
-            self._rest = memoryview(data)
+            if len(frames) > 1:
+                if sum(map(len, frames)) > PIECE_BYTES:
+                    # The last one was too much. It is shared, and what it is joined with is not.
+                    self._rest = memoryview(frames.pop())
+                return b"".join(frames)
+            if len(frames[0]) <= PIECE_BYTES:
+                return frames[0]
+            self._rest = memoryview(frames[0])
         piece, self._rest = bytes(self._rest[:PIECE_BYTES]), self._rest[PIECE_BYTES:]
         return piece
 

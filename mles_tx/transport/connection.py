@@ -56,6 +56,9 @@ class Settings:
     origin_allowed: OriginPolicy = any_origin
 
 
+#: Bytes of a fragment that it has to have, to be no more work than its bytes are.
+_SMALL_FRAGMENT_BYTES = 64
+
 _LIVE = State.LIVE
 
 
@@ -87,7 +90,7 @@ class MlesConnection(WebSocketConnection):
     _resume_timer: IDelayedCall | None = None
     _rate: MessageRate | None = None
     _taken = 0  # messages since the last look at the rate
-    _pings = 0  # pings, likewise
+    _others = 0  # frames that are as much work as a message: pings, pongs and small fragments, likewise
     _unanswered = 0
     _received_bytes = 0
 
@@ -117,18 +120,26 @@ class MlesConnection(WebSocketConnection):
         super().dataReceived(data)
         if self._probes:
             self._answer_probes(True)  # unless what came was its close frame: that has answered them
-        if self._taken or self._pings:
+        if self._taken or self._others:
             self._count_taken()
 
     def onPing(self, payload: bytes) -> None:
-        self._pings += 1
+        self._others += 1
         super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        self._others += 1
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        if length < _SMALL_FRAGMENT_BYTES and not (self.current_frame.fin and self.current_frame.opcode):
+            self._others += 1
+        super().onMessageFrameBegin(length)
 
     def _count_taken(self) -> None:
         taken, self._taken = self._taken, 0
         self.factory.metrics.total_messages_received += taken
-        taken += self._pings  # to answer one is as much work as a message
-        self._pings = 0
+        taken += self._others
+        self._others = 0
         if self._rate is not None and self._reason is None:
             wait = self._rate.take(taken, self.factory.clock.seconds())
             if wait:

@@ -183,6 +183,7 @@ class TLSServer(TCPServer):
             return None
         if error == _WANT_WRITE:
             self._read_wants_write = True
+            self.stopReading()  # what the peer goes on saying would wake us up for nothing
             self.startWriting()
             return None
         if isinstance(self._fault(result), SSL.ZeroReturnError):
@@ -242,6 +243,7 @@ class TLSServer(TCPServer):
             return self._handshake()
         if self._read_wants_write:
             self._read_wants_write = False
+            self._listen()
             why = self.doRead()
             if why is not None or self.disconnected or self._read_wants_write:
                 return why
@@ -259,7 +261,8 @@ class TLSServer(TCPServer):
 
     def resumeProducing(self) -> None:
         self._is_paused = False
-        super().resumeProducing()
+        if not self._read_wants_write:
+            super().resumeProducing()
 
     # -- the handshake
 
@@ -295,7 +298,7 @@ class TLSServer(TCPServer):
         return self.doRead() if self.phase is Phase.OPEN and not self._is_paused else None
 
     def _listen(self) -> None:
-        if not self._is_paused:
+        if not self._is_paused or self.disconnecting:
             self.startReading()
 
     def _begin(self, certificates: ICertificates) -> None:
@@ -320,7 +323,7 @@ class TLSServer(TCPServer):
         if self._is_peer_done and self._writeDisconnected:
             self.connectionLost(Failure(main.CONNECTION_DONE))
             return
-        if not self._is_peer_done:
+        if not self._is_peer_done and not self._read_wants_write:
             self.startReading()  # for the peer's end
         if not self._writeDisconnected:
             self.startWriting()

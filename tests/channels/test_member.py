@@ -257,6 +257,17 @@ class BacklogTests(_OutboxTests):
         self.outbox.write(data)
         self.assertEqual((self.frames, self.cuts), ([data, data], []))
 
+    def test_large_after_small(self) -> None:
+        """Who reads nothing holds no copy of a large message, also when small ones came before it."""
+        small, large = _frame("small", 1000), _frame("large", 8 * _PIECE)
+        self.transport.pause()
+        self.outbox.write(small)
+        self.outbox.write(large)
+        self.transport.resume(1)
+        self.assertIs(self.outbox._rest.obj, large)
+        self.transport.resume()
+        self.assertEqual(self.frames, [small, large])
+
     def test_taken_makes_room(self) -> None:
         """What the transport has taken does not count any more."""
         self.outbox = self.build(max_backlog=100)

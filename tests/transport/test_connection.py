@@ -265,6 +265,28 @@ class RateTests(ConnectionTestCase):
         self.clock.advance(2.1)
         self.assertEqual("producing", alice.producerState)
 
+    def test_other_frames_count(self) -> None:
+        """So do pongs nobody has asked for, and pieces of messages that are next to nothing."""
+        for name, flood in (
+            ("pongs", client_frame(10, b"x") * 700),
+            ("fragments", client_frame(1, b"", final=False) + client_frame(0, b"", final=False) * 699),
+        ):
+            alice = self.join(name)
+            alice.receive(flood)
+            self.assertEqual((name, "paused"), (name, alice.producerState))
+            self.clock.advance(2.1)
+            self.assertEqual((name, "producing"), (name, alice.producerState))
+        self.assertEqual(0, self.factory.metrics.total_messages_received)
+
+    def test_large_fragments(self) -> None:
+        """A large message in pieces is one message."""
+        alice = self.join("alice")
+        piece = b"x" * 1024
+        for _ in range(3):
+            alice.receive(client_frame(1, piece, final=False) + client_frame(0, piece, final=False) * 998)
+            alice.receive(client_frame(0, piece))
+            self.assertEqual("producing", alice.producerState)
+
     def test_slow_sender_that_leaves(self) -> None:
         """A slowed sender that vanishes leaves no timer behind."""
         alice = self.join("alice")

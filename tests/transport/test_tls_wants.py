@@ -120,12 +120,28 @@ class ScriptedTests(TLSTestCase):
         _, transport = self.meet(recv=[SSL.WantWriteError(), SSL.WantWriteError(), b"hello"])
         self.read(transport)
         self.assertTrue(self.is_writing(transport))
+        self.assertFalse(self.is_reading(transport))  # or a peer that reads nothing would wake us up all the time
+        transport.pauseProducing()
+        transport.resumeProducing()
+        self.assertFalse(self.is_reading(transport))
         self.write(transport)
         self.assertTrue(self.is_writing(transport))
+        self.assertFalse(self.is_reading(transport))
         self.assertEqual((self.tls.calls, self.built[-1].received), (["recv", "recv"], b""))
         self.write(transport)
         self.assertEqual(self.built[-1].received, b"hello")
         self.assertFalse(self.is_writing(transport))
+        self.assertTrue(self.is_reading(transport))
+
+    def test_read_wants_write_while_paused(self) -> None:
+        """A protocol that has paused meanwhile is not read again before it wants to be."""
+        _, transport = self.meet(recv=[SSL.WantWriteError(), SSL.WantReadError()])
+        self.read(transport)
+        transport.pauseProducing()
+        self.write(transport)
+        self.assertFalse(self.is_reading(transport))
+        transport.resumeProducing()
+        self.assertTrue(self.is_reading(transport))
 
     def test_read_wants_write_and_ends(self) -> None:
         """What such a read finds out is not lost: the end of the connection."""
