@@ -10,7 +10,9 @@ renewed; it is tried when nothing says to wait: neither the name's own failures 
     due, no wait, lock taken -> written down as failed -> order by one challenge -> (failed) -> order by the other
         certificate stored        -> nothing until it is to be renewed
         refused                   -> the name waits: 1 min, 5 min, 25 min ... 6 h
-        authority gone, or crazy  -> all names wait: 5 s, 10 s, 20 s, 30 s; longer only while certificates are valid
+        gone before the order     -> all names wait: 5 s, 10 s, 20 s, 30 s; longer only while certificates are valid
+        gone after it, or stopped -> as refused: orders are counted by the authority
+        stored, and due already   -> as refused: some clock is wrong
 """
 
 import random as random_numbers
@@ -40,7 +42,7 @@ from .fetch import Fetcher, verifying_agent
 from .files import lock, make_private_directory
 from .pairs import CertificateError
 from .problems import AccountRefused, AcmeError, Problem, Refused, Unavailable, ValidationFailed, clean
-from .renewal import renewal_time
+from .renewal import renewal_time, youth
 from .serving import CertificateStatus, StoredCertificate, StoredCertificates
 from .session import AcmeSession
 
@@ -55,9 +57,15 @@ _AT_ONCE = 4
 #: The longest wait for an authority that is gone, in seconds, when a name has no valid certificate.
 _URGENT_SECONDS = 30.0
 
-
 #: Seconds until it is told again that the authority is still gone.
 _TELL_AGAIN = 600.0
+
+_DOCTOR = "; mles-tx doctor tells more"
+
+_WRONG_CLOCK = (
+    "the certificate that has just come is to be renewed already, so the clock of this machine or of the authority is "
+    "wrong, here it is {now}: set this machine's clock, or choose another authority"
+)
 
 
 def utc_now() -> datetime:
@@ -112,6 +120,9 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
         if http_01:
             self._by_kind["http-01"] = HTTP01Responder(self._answers)
         self._trying: dict[str, Deferred[None]] = {}
+        self._tried_at: dict[str, float] = {}
+        self._young_until: dict[str, float] = {}
+        self._ordered: set[str] = set()
         self._told = ("", 0.0)
         self._plans: dict[str, tuple[str, str | None]] = {}
         self._fetcher = Fetcher(verifying_agent(reactor, authority.ca) if agent is None else agent, reactor)
@@ -122,6 +133,7 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
             authority.emails,
             authority.external,
             now,
+            self._ordered.add,
         )
         self._advice = RenewalAdvice(self._session, reactor, now)
         self.certificates = StoredCertificates(self._root / "certificates", names, fallback, now, self._served)
@@ -186,7 +198,8 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
     def _check_certs(self) -> None:
         try:
             self.certificates.refresh()
-            for name in self._names:
+            # Who has waited longest comes first: one that always fails has its turn, not each turn.
+            for name in sorted(self._names, key=lambda name: self._tried_at.get(name, float("-inf"))):
                 if self._can_be_tried(name):
                     self._start(name)
             if not self._authority_backoff.wait:
@@ -202,12 +215,24 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
             and len(self._trying) < at_once
             and not self._authority_backoff.wait
             and not self._backoffs[name].wait
+            and not self._young(name)
             and self._is_due(name)
         )
 
     def _is_due(self, name: str) -> bool:
         found = self.certificates.certificate(name)
         return found is None or not found.is_kept or self._renewal(name, found) <= self._now()
+
+    def _young(self, name: str) -> float:
+        """Seconds for which the certificate that this process has stored is too new to be renewed.
+
+        They are counted by the monotonic clock: when the wall clock is wrong each new certificate may seem to be due.
+        """
+        found = self.certificates.certificate(name)
+        if found is None or not found.is_kept:
+            return 0.0
+        left: float = self._young_until.get(name, float("-inf")) - self._clock.seconds()
+        return max(0.0, left)
 
     def _is_valid(self, name: str) -> bool:
         found = self.certificates.certificate(name)
@@ -226,6 +251,7 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
                 yield name, found.identifier
 
     def _start(self, name: str) -> None:
+        self._tried_at[name] = self._clock.seconds()
         trying = Deferred.fromCoroutine(self._try(name))
         self._trying[name] = trying
         trying.addErrback(self._fault, name).addBoth(self._tried, name)
@@ -267,23 +293,47 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
             await self._order(name, backoff)
 
     async def _order(self, name: str, backoff: Backoff) -> None:
+        self._ordered.discard(name)
         try:
             await self._session.open()
             kind = await self._order_by(name, sorted(self._by_kind, key=lambda kind: kind != backoff.hint))
         except CancelledError:
-            backoff.undo()
+            if name in self._ordered:
+                backoff.failed("the server was stopped in the middle of the order")
+            else:
+                backoff.undo()
             raise
-        except (Unavailable, AccountRefused) as error:
-            backoff.undo()
+        except AccountRefused as error:
+            if name in self._ordered:
+                backoff.failed(str(error))
+            else:
+                backoff.undo()
             self._authority_failed(name, error)
+        except Unavailable as error:
+            if name in self._ordered:  # it was there, and has counted the order
+                self._failed(name, f"{error}{_DOCTOR}", backoff, error.retry_after)
+                self._authority_answers()
+            else:
+                backoff.undo()
+                self._authority_failed(name, error)
         except AcmeError as error:
             self._failed(name, str(error), backoff, error.retry_after)
             self._authority_answers()
         except (OSError, CertificateError) as error:
             self._failed(name, f"the certificate cannot be kept: {error}", backoff)
         else:
-            backoff.succeeded(kind)
+            self._has_come(name, kind, backoff)
             self._authority_answers()
+
+    def _has_come(self, name: str, kind: str, backoff: Backoff) -> None:
+        found = self.certificates.certificate(name)
+        if found is not None:
+            young = youth(found.pair.not_valid_before, found.pair.not_valid_after)
+            self._young_until[name] = self._clock.seconds() + young.total_seconds()
+        if self._is_due(name):
+            self._failed(name, _WRONG_CLOCK.format(now=self._now().isoformat(" ", "minutes")), backoff)
+        else:
+            backoff.succeeded(kind)
             self._fetcher.reset_pace()
 
     async def _order_by(self, name: str, kinds: Iterable[str]) -> str:
@@ -353,8 +403,7 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
         delay = backoff.failed(str(error), delays, error.retry_after, longest)
         if self._told[0] != str(error) or self._clock.seconds() - self._told[1] >= _TELL_AGAIN:
             self._told = (str(error), self._clock.seconds())
-            remedy = "; mles-tx doctor tells more" if delays is UNAVAILABLE else ""
-            self._tell(name, f"{error}{remedy}", delay)
+            self._tell(name, f"{error}{_DOCTOR if delays is UNAVAILABLE else ''}", delay)
 
     def _authority_answers(self) -> None:
         if self._authority_backoff.failures:
@@ -392,7 +441,7 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
             self._is_valid(name),
             None if found is None or not found.is_kept else self._renewal(name, found),
             next((backoff.error for backoff in backoffs if backoff.error is not None), None) if due else None,
-            max(backoff.wait for backoff in backoffs) if due else 0.0,
+            max(self._young(name), *(backoff.wait for backoff in backoffs)) if due else 0.0,
         )
 
     def _tell_who_waits(self) -> None:

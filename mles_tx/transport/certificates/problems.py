@@ -108,7 +108,10 @@ class AcmeError(Exception):
 
 
 class Unavailable(AcmeError):
-    """The authority does not answer, or nothing that makes sense. It concerns all names."""
+    """The authority does not answer, or nothing that makes sense.
+
+    Before there is an order that concerns all names, and then the one that was ordered.
+    """
 
 
 class Refused(AcmeError):

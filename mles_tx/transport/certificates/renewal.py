@@ -12,13 +12,13 @@ from typing import Any
 from cryptography.x509 import AuthorityKeyIdentifier, Certificate
 from cryptography.x509.extensions import ExtensionNotFound
 
-__all__ = ["Window", "certificate_id", "parse_window", "renewal_time"]
+__all__ = ["Window", "certificate_id", "parse_window", "renewal_time", "youth"]
 
 #: Seconds until the authority is asked again, unless it names a time, and the bounds of that (RFC 9773 section 4.3.1).
 _ASK_AGAIN, _ASK_SOONEST, _ASK_LATEST = 6 * 3600.0, 60.0, 86400.0
 
-#: A certificate that is younger than this, or than a tenth of its life, is not renewed because the authority says so:
-#: one that always says so would get an order a minute.
+#: The longest time that a new certificate is left alone, whatever the authority or the wall clock says: one that always
+#: says so would get an order a minute.
 _YOUNG = timedelta(days=1)
 
 
@@ -87,8 +87,13 @@ def renewal_time(
         return begins + life * 2 / 3
     chosen = window.start + (window.end - window.start) * _fraction(seed)
     if stored is not None:
-        chosen = max(chosen, stored + min(_YOUNG, life / 10))
+        chosen = max(chosen, stored + youth(begins, ends))
     return min(chosen, ends - life / 10)  # a window that lies after its end would let it lapse
+
+
+def youth(begins: datetime, ends: datetime) -> timedelta:
+    """How long a certificate that has just come is not renewed: a tenth of its life, or a day."""
+    return min(_YOUNG, (ends - begins) / 10)
 
 
 def _fraction(seed: str) -> float:

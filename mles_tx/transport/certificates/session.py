@@ -42,6 +42,7 @@ class AcmeSession:
         emails: whom the authority may write to.
         external: the operator's account there, if ours has to be bound to it.
         now: the time, with its zone.
+        ordered: told the name of each order as soon as the authority has taken it, whatever becomes of it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class AcmeSession:
         emails: tuple[str, ...],
         external: ExternalAccount | None,
         now: Callable[[], datetime],
+        ordered: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._fetcher = fetcher
         self._directory_url = directory_url
@@ -59,6 +61,7 @@ class AcmeSession:
         self._contact = tuple(f"mailto:{email}" for email in emails)
         self._external = external
         self.now = now
+        self._ordered = ordered
         self._key: JWKEC | None = None
         self._url: str | None = None
         self._nonces: list[bytes] = []
@@ -108,7 +111,10 @@ class AcmeSession:
 
     async def order(self, request: Mapping[str, Any]) -> Answer:
         """Order a certificate (RFC 8555 section 7.4); raises as `post` does."""
-        return await self.post(self._directory["newOrder"], request)
+        answer = await self.post(self._directory["newOrder"], request)
+        if "location" in answer.headers:  # else it is some other page, and there is no order that could be found again
+            self._ordered(request["identifiers"][0]["value"])
+        return answer
 
     async def post(self, url: str, payload: Mapping[str, Any] | None = None, accept: bytes | None = None) -> Answer:
         """A request of our account, which is made when there is none (RFC 8555 section 6.2).

@@ -423,9 +423,8 @@ class FailureTests(_Case):
                 self.assertTrue(self.status(service) or place == "/challenge/", (place, misdeed))
                 self.assertLess(len(self.authority.asked), 130, (place, misdeed))
                 self.authority.misbehave = lambda path: None
-                self.advance(100)
-                if place == "/challenge/":  # where an answer that says nothing is as good as another
-                    self.advance(400)
+                # Once there is an order the name waits as after a refusal, not only for the authority to be back.
+                self.advance(100 if place in ("/newNonce", "/newAccount", "/newOrder") else 500)
                 self.assertTrue(service.is_ready, (place, misdeed, service.statuses()))
                 self.successResultOf(service.stopService())
                 self.services.clear()
@@ -519,7 +518,7 @@ class FailureTests(_Case):
         self.assertLess(self.orders(), 5)
 
     def test_stopped(self) -> None:
-        """A server that is stopped in the middle of an order leaves no answer and no failure behind."""
+        """A server that is stopped in the middle of an order leaves no answer behind, and waits before the next one."""
         self.authority.misbehave = lambda path: "nothing" if path.startswith("/challenge/") else None
         service = self.service()
         self.advance(3)
@@ -527,11 +526,88 @@ class FailureTests(_Case):
         self.assertEqual([path.name for path in answers.iterdir()], ["a.test"])
         self.successResultOf(service.stopService())
         self.assertEqual(list(answers.iterdir()), [])
-        self.assertEqual(json.loads((self.folder / "tries" / "a.test.json").read_text())["failures"], 0)
         self.authority.misbehave = lambda path: None
         again = self.service()
-        self.advance(5)
+        self.assertIn("stopped in the middle", self.status(again))
+        self.advance(55)
+        self.assertEqual((self.orders(), again.is_ready), (1, False))
+        self.advance(10)
         self.assertTrue(again.is_ready)
+
+    def test_stopped_again_and_again(self) -> None:
+        """A server that is stopped again and again in the middle of its orders makes a few, not one a start."""
+        self.authority.misbehave = lambda path: "nothing" if path.startswith("/challenge/") else None
+        for _ in range(40):
+            service = self.service()
+            self.advance(10)
+            self.successResultOf(service.stopService())
+            self.services.clear()
+        self.assertEqual(self.orders(), 3)  # after 1 and 6 minutes
+
+    def test_stopped_before_the_order(self) -> None:
+        """A server that is stopped before it has ordered anything is not kept waiting."""
+        for place in ("/directory", "/newNonce", "/newAccount"):
+            self.cache = Path(self.mktemp())
+            self.authority.misbehave = lambda path, place=place: "nothing" if path == place else None  # type: ignore[misc]
+            service = self.service()
+            self.advance(3)
+            self.successResultOf(service.stopService())
+            self.services.clear()
+            self.assertEqual(json.loads((self.folder / "tries" / "a.test.json").read_text())["failures"], 0)
+            self.authority.misbehave = lambda path: None
+            again = self.service()
+            self.advance(5)
+            self.assertTrue(again.is_ready, place)
+            self.successResultOf(again.stopService())
+            self.services.clear()
+
+    def test_orders_that_come_to_nothing(self) -> None:
+        """An authority that takes orders and then fails gets as few of them as one that refuses."""
+        for place, misdeed in (("/finalize/", (500, b"")), ("/certificate/", (200, b"garbage")), ("/authz/", "cut")):
+            self.cache = Path(self.mktemp())
+            self.authority.asked.clear()
+            self.authority.misbehave = lambda path, m=misdeed, p=place: m if path.startswith(p) else None  # type: ignore[misc]
+            service = self.service()
+            self.advance(600)
+            self.assertEqual(self.orders(), 3, place)  # after 1 and 6 minutes
+            self.assertTrue(1200 < service.statuses()[0].next_try <= 1500, place)
+            self.assertTrue(self.status(service), place)
+            self.successResultOf(service.stopService())
+            self.services.clear()
+
+    def test_one_that_fails(self) -> None:
+        """A name the authority always fails at keeps no other name from its certificate, and has its errors alone."""
+        self.authority.misbehave = lambda path: (500, b"") if path.startswith("/finalize/0") else None
+        service = self.service("a.test", "b.test")
+        self.advance(10)
+        bad, good = service.statuses()
+        self.assertIn("answered 500", bad.error or "")
+        self.assertTrue(good.is_valid)
+        (self.folder / "certificates" / "b.test.pem").unlink()
+        self.authority.misbehave = lambda path: "nothing" if path == "/directory" else None
+        self.clock.advance(1)
+        self.assertIsNone(service.statuses()[1].error)
+
+    def test_one_that_cannot_order(self) -> None:
+        """When the authority fails already at the order for one name, the other names have their turn all the same."""
+        names = ("a.test", "b.test", "c.test")
+        real = SmallAuthority._new_order
+        tried: list[str] = []
+
+        def fails_for_one(authority: SmallAuthority, request: Any, payload: dict[str, Any]) -> bytes:
+            name = payload["identifiers"][0]["value"]
+            tried.append(name)
+            if name == "a.test" or len(tried) <= len(names):
+                request.setResponseCode(500)
+                return b""
+            return real(authority, request, payload)
+
+        self.patch(SmallAuthority, "_new_order", fails_for_one)
+        service = self.service(*names)
+        self.advance(75)  # at 5, 15 and 35 s it fails for all, at 65 s it is the second name's turn
+        self.assertEqual([status.is_valid for status in service.statuses()], [False, True, True])
+        self.advance(600)
+        self.assertEqual((tried.count("b.test"), tried.count("c.test")), (2, 2))
 
     def test_never_looks(self) -> None:
         """An authority that never comes to look is not waited for for ever."""
@@ -604,3 +680,43 @@ class FailureTests(_Case):
             self.advance(100)
             self.assertIs(service.certificates.context_for("a.test"), context)
         self.assertEqual(self.orders(), 1)
+
+    def test_wrong_clock(self) -> None:
+        """When a new certificate is due already a wrong clock is told, and orders are as few as after refusals."""
+        for life, wrong in (
+            (timedelta(days=6), timedelta(days=31)),  # this machine's clock
+            (timedelta(days=6), timedelta(days=5)),  # the new one is due, and has not ended
+            (timedelta(seconds=20), timedelta(minutes=5)),
+            (timedelta(seconds=20), timedelta(days=31)),
+        ):
+            self.cache = Path(self.mktemp())
+            self.authority.asked.clear()
+            self.authority.life = life
+            with capturedLogs() as events:
+                service = self.service(now=lambda wrong=wrong: self.now() + wrong)
+                self.advance(600)
+            self.assertEqual(self.orders(), 3 if life < timedelta(days=1) else 1, (life, wrong))
+            (status,) = service.statuses()
+            self.assertRegex(status.error or "", "the clock of this machine or of the authority is wrong.*: set")
+            self.assertGreater(status.next_try, 600)
+            lines = [line for line in map(formatEvent, events) if line and "clock" in line]
+            self.assertEqual(len(lines), self.orders())
+            self.assertNotIn("\n", "".join(lines))
+            self.successResultOf(service.stopService())
+            self.services.clear()
+
+    def test_young(self) -> None:
+        """What has just come is not ordered again because the wall clock jumps; later it is, and if it is removed."""
+        self.authority.life = timedelta(days=6)
+        jump = timedelta(0)
+        service = self.service(now=lambda: self.now() + jump)
+        self.advance(60)
+        jump = timedelta(days=31)
+        self.advance(14 * 3600, 10.0)
+        self.assertEqual((self.orders(), service.is_ready), (1, False))
+        self.assertTrue(1300 < service.statuses()[0].next_try <= 1500)  # a tenth of its life is 14.4 hours
+        self.advance(1600, 10.0)
+        self.assertEqual(self.orders(), 2)
+        (self.folder / "certificates" / "a.test.pem").unlink()
+        self.advance(70)
+        self.assertEqual(self.orders(), 3)

@@ -7,7 +7,7 @@ from typing import Any
 from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.transport.certificates.renewal import Window, certificate_id, parse_window, renewal_time
+from mles_tx.transport.certificates.renewal import Window, certificate_id, parse_window, renewal_time, youth
 
 from .authority import make_issuer
 from .making import NOW, make
@@ -44,6 +44,16 @@ class RenewalTests(SynchronousTestCase):
             window = Window(_START - timedelta(days=2), _START - timedelta(days=1), 60)
             self.assertEqual(renewal_time(_START, _START + life, window, _START), _START + young)
             self.assertLess(renewal_time(_START, _START + life, window), _START)
+
+    def test_youth(self) -> None:
+        """A new certificate is left alone for a tenth of its life, but not longer than a day."""
+        for life, young in (
+            (timedelta(days=90), timedelta(days=1)),
+            (timedelta(days=6), timedelta(hours=14, minutes=24)),
+            (timedelta(seconds=50), timedelta(seconds=5)),
+            (timedelta(0), timedelta(0)),
+        ):
+            self.assertEqual(youth(_START, _START + life), young)
 
     def test_late_window(self) -> None:
         """A window after the end does not let the certificate lapse."""

@@ -31,13 +31,14 @@ class SessionTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.authority = SmallAuthority()
         self.path = Path(self.mktemp())
+        self.ordered: list[str] = []
         self.session = self.another()
 
     def another(self, *emails: str, external: ExternalAccount | None = None) -> AcmeSession:
         """A session of the same account, as after a restart."""
         fetcher = Fetcher(RequestTraversalAgent(self.authority), Clock())
         url = f"{self.authority.url}/directory"
-        session = AcmeSession(fetcher, url, Account(self.path), emails, external, lambda: NOW)
+        session = AcmeSession(fetcher, url, Account(self.path), emails, external, lambda: NOW, self.ordered.append)
         self.result(session.open())
         return session
 
@@ -185,3 +186,16 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.session.renewal_info_url, "https://ca.example/renewal")
         self.assertIsNone(self.result(self.session.renewal_info("x.y")))
         self.assertEqual(self.authority.windows_asked, ["x.y"])
+
+    def test_ordered(self) -> None:
+        """It is told which name has an order there; an answer that names none, or a refusal, is no order."""
+        misdeeds: tuple[Any, ...] = ((500, b""), (200, b"{}"), self.authority.refuse("rateLimited", 429))
+        for misdeed in misdeeds:
+            self.authority.misbehave = lambda path, m=misdeed: m if path == "/newOrder" else None  # type: ignore[misc]
+            trying = Deferred.fromCoroutine(self.session.order(_ORDER))
+            trying.addErrback(lambda failure: failure.trap(Refused, Unavailable))
+            self.successResultOf(trying)
+            self.assertEqual(self.ordered, [], misdeed)
+        self.authority.misbehave = lambda path: None
+        self.result(self.session.order(_ORDER))
+        self.assertEqual(self.ordered, ["a.test"])
