@@ -23,7 +23,7 @@ _HTTPS_PORT = 443
 _CHALLENGES = b"/.well-known/acme-challenge/"
 
 #: A challenge's token: base64url without padding (RFC 8555 section 8.3), of no length that could trouble anybody.
-_TOKEN = re.compile(rb"[A-Za-z0-9_-]{1,256}")
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 
 #: What never stands in a URL (RFC 3986 section 2): what is not printable ASCII. Line ends are among it.
 _NOT_IN_URL = re.compile(rb"[^\x21-\x7e]")

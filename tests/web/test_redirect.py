@@ -69,7 +69,7 @@ NO_TOKENS = (
     b"known.",
     b"k%00",
     b"known=",
-    b"x" * 257,
+    b"x" * 256,
 )
 
 

@@ -1,6 +1,7 @@
 """The account at a certificate authority: its key, made once and kept, and where the authority keeps it."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from josepy.jwk import JWKEC
 from twisted.logger import Logger
 
-from .files import add_private, make_private_directory, read_small, replace_private
+from .files import add_private, make_private_directory, read_small, replace_private, sweep_new
 
 __all__ = ["Account"]
 
@@ -38,6 +39,7 @@ class Account:
             OSError: it cannot be read, or cannot be kept.
         """
         make_private_directory(self._key_path.parent)
+        sweep_new(self._key_path.parent, time.time())
         while True:
             kept = read_small(self._key_path, _MAX_FILE)
             if kept is not None:
@@ -62,7 +64,7 @@ class Account:
         try:
             kept: Mapping[str, Any] = json.loads(read_small(self._path, _MAX_FILE) or b"{}")
             if kept.get("key") == _thumbprint(key):
-                return str(kept["url"]), tuple(kept["contact"])
+                return _https(kept["url"]), tuple(kept["contact"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._log.warn("{path} is no account, and left alone: {error!r}", path=str(self._path), error=error)
         return None
@@ -71,9 +73,10 @@ class Account:
         """Keep URL and contacts.
 
         Raises:
+            ValueError: it is no https URL.
             OSError: they cannot be kept.
         """
-        kept = {"key": _thumbprint(key), "url": url, "contact": contact}
+        kept = {"key": _thumbprint(key), "url": _https(url), "contact": contact}
         replace_private(self._path, json.dumps(kept).encode())
 
     def forget(self) -> None:
@@ -87,6 +90,12 @@ def _load(content: bytes) -> ec.EllipticCurvePrivateKey | None:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
     return key if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1) else None
+
+
+def _https(url: str) -> str:
+    if not url.startswith("https://"):
+        raise ValueError("an account is at an https URL")
+    return url
 
 
 def _thumbprint(key: JWKEC) -> str:

@@ -39,7 +39,11 @@ _POLL, _POLL_LATER, _POLL_MOST = 0.25, 2.0, 30.0
 _ORDER_SECONDS = 180.0
 
 
-_TOKEN = re.compile("[A-Za-z0-9_-]+")
+#: Base64url (RFC 8555 section 8.3), and no longer than the name of a file can be, which the answer has.
+_TOKEN = re.compile("[A-Za-z0-9_-]{1,255}")
+
+#: Certificates in a chain. There are three or four; to look at each takes the time in which nothing else is done.
+_MAX_CHAIN = 10
 
 
 def _deferred(function: Callable[_P, Awaitable[_T]]) -> Callable[_P, "Deferred[_T]"]:
@@ -106,6 +110,7 @@ class AcmeClient:
         if not isinstance(authorizations, list) or len(authorizations) != 1 or not isinstance(authorizations[0], str):
             raise Unavailable("an order for one name has not one authorization")
         resource, _ = await self._authorization(authorizations[0])
+        self._check_open(resource.body)
         return resource
 
     async def _new_order(self) -> Answer:
@@ -135,8 +140,8 @@ class AcmeClient:
             chosen = [
                 {"type": self.challenge_type, "url": url, "status": "valid", "token": b64encode(bytes(32)).decode()}
             ]
-        if status == "pending" and not chosen:
-            problem = Problem("", f"the authority does not offer {self.challenge_type} for {self._name}")
+        if status in ("pending", "processing") and not chosen:
+            problem = Problem("", self._why_none(offered))
             raise ValidationFailed(problem, problem.detail)
         try:
             authorization = messages.Authorization(
@@ -148,6 +153,21 @@ class AcmeClient:
         except Exception as error:  # the library raises whatever comes of what it is given
             raise Unavailable(f"{clean(url)} answered no authorization: {clean(error)}") from None
         return messages.AuthorizationResource(uri=url, body=authorization), answer
+
+    def _why_none(self, offered: Any) -> str:
+        kinds = [item.get("type") for item in offered if isinstance(item, dict)] if isinstance(offered, list) else []
+        if self.challenge_type in kinds:
+            return f"what the authority offers as {self.challenge_type} for {self._name} has no usable token or URL"
+        return f"the authority does not offer {self.challenge_type} for {self._name}"
+
+    def _check_open(self, authorization: Any) -> None:
+        """ValidationFailed when the name is not proved, and cannot be any more."""
+        if authorization.status in (messages.STATUS_PENDING, messages.STATUS_PROCESSING, messages.STATUS_VALID):
+            return
+        error = authorization.challenges[0].error if authorization.challenges else None
+        if error is None:
+            raise self._failed(Problem("", f"the authorization is {authorization.status.name}"))
+        raise self._failed(Problem.from_json({"type": error.typ, "detail": error.detail}))
 
     @_deferred
     async def answer_challenge(self, challenge: Any, response: Any) -> None:
@@ -164,10 +184,7 @@ class AcmeClient:
     async def poll(self, resource: Any) -> tuple[Any, float]:
         """How the authorization is, and seconds after which to ask again."""
         resource, answer = await self._authorization(resource.uri)
-        if resource.body.status == messages.STATUS_INVALID:
-            error = resource.body.challenges[0].error if resource.body.challenges else None
-            document = {} if error is None else {"type": error.typ, "detail": error.detail}
-            raise self._failed(Problem.from_json(document))
+        self._check_open(resource.body)
         return resource, self._pause(answer)
 
     @_deferred
@@ -183,7 +200,8 @@ class AcmeClient:
             answer = await self._finish()
         while answer.text("status") != "valid":
             if answer.text("status") == "invalid":
-                problem = Problem.from_json(answer.json().get("error") or {})
+                error = answer.json().get("error") or {}
+                problem = Problem.from_json(error if isinstance(error, dict) else {"detail": error})
                 raise Refused(problem, explain(problem, self._name))
             if self._clock.seconds() >= deadline:
                 raise Unavailable(f"the order for {self._name} is {clean(answer.text('status'))} for too long")
@@ -215,12 +233,14 @@ class AcmeClient:
 
     def _check(self, pem: bytes) -> Issued:
         assert self._certificate_key is not None
+        if pem.count(b"-----BEGIN CERTIFICATE-----") > _MAX_CHAIN:
+            raise Unavailable(f"what came for {self._name} has more than {_MAX_CHAIN} certificates")
         try:
             chain = x509.load_pem_x509_certificates(pem)
             belongs = chain[0].public_key() == self._certificate_key.public_key()
             belongs = belongs and self._name in names_of(chain[0])
             encoded = [certificate.public_bytes(Encoding.DER) for certificate in chain]
-        except (ValueError, IndexError, TypeError) as error:
+        except Exception as error:  # each thing that cannot be in a certificate has an exception of its own
             raise Unavailable(f"what came for {self._name} is no certificate: {clean(error)}") from None
         if not belongs:
             raise Unavailable(f"the certificate that came is not the one for {self._name}")

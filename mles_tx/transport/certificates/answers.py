@@ -4,6 +4,7 @@ Whichever process the authority reaches can answer. There is a file for each ans
 is asked for, what lies in its name is checked before it becomes part of a path.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -25,8 +26,11 @@ LOOK_SECONDS = 0.25
 #: Seconds after which an answer is one that a crash has left behind.
 ANSWER_SECONDS = 900.0
 
-#: Base64url without padding (RFC 8555 section 8.3), and no longer than anybody makes one.
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,256}")
+#: Seconds between two looks for what crashes have left behind.
+_SWEEP_SECONDS = 3600.0
+
+#: Base64url without padding (RFC 8555 section 8.3), and no longer than the name of a file can be.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 #: A host name in lower case, in its xn-- form; no dot begins it.
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,252}")
@@ -53,6 +57,7 @@ class ChallengeAnswers:
         self._now = now
         self._names: frozenset[str] = frozenset()
         self._looked_at = float("-inf")
+        self._swept_at = clock.seconds()
 
     def put_http(self, token: str, key_authorization: str) -> None:
         """Answer HTTP-01 from now on.
@@ -93,12 +98,14 @@ class ChallengeAnswers:
     def tls_names(self) -> frozenset[str]:
         """The names for which TLS-ALPN-01 is outstanding: as they were at most `LOOK_SECONDS` ago."""
         if self._clock.seconds() - self._looked_at >= LOOK_SECONDS:
+            if self._clock.seconds() - self._swept_at >= _SWEEP_SECONDS:
+                self.sweep()
             self._looked_at = self._clock.seconds()
             try:
                 listed = os.listdir(self._tls)  # noqa: PTH208 - a third of the cost, and most of the time it is empty
             except OSError:
                 listed = []
-            self._names = frozenset(name for name in listed if _NAME.fullmatch(name))
+            self._names = frozenset(name for name in listed if _NAME.fullmatch(name) and self._is_there(name))
         return self._names
 
     def sweep(self) -> None:
@@ -109,6 +116,7 @@ class ChallengeAnswers:
                     if not self._is_fresh(path.lstat()):
                         path.unlink()
         self._looked_at = float("-inf")
+        self._swept_at = self._clock.seconds()
 
     def _put(self, directory: Path, name: str, content: str) -> None:
         make_private_directory(directory)
@@ -120,8 +128,16 @@ class ChallengeAnswers:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return None  # where names have to be shorter than elsewhere
             self._log.warn("{path} cannot be read: {error!r}", path=str(path), error=error)
             return None
+
+    def _is_there(self, name: str) -> bool:
+        try:
+            return self._is_fresh((self._tls / name).lstat())
+        except OSError:
+            return False
 
     def _is_fresh(self, status: os.stat_result) -> bool:
         return abs(self._now().timestamp() - status.st_mtime) < ANSWER_SECONDS

@@ -1,6 +1,7 @@
 """Who is to issue certificates: what the operator says about the authority. Importing it costs nothing."""
 
 import re
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,17 @@ LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 _BASE64URL = re.compile("[A-Za-z0-9_-]{2,}={0,2}")
 
 _HTTPS_URL = re.compile(r"https://[!-~]+")
+
+
+def _is_base64url(text: str) -> bool:
+    if not _BASE64URL.fullmatch(text):
+        return False
+    bare = text.rstrip("=")
+    try:
+        urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
+    except ValueError:  # one character more than whole bytes have
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class ExternalAccount:
     hmac_key: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.key_id or not _BASE64URL.fullmatch(self.hmac_key):
+        if not self.key_id or not _is_base64url(self.hmac_key):
             raise ValueError("a key id and an HMAC key in base64url are needed")
 
 

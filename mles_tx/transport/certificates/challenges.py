@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -114,6 +115,8 @@ class TLSChallenges:
         self._answers = answers
         self._now = now
         self._contexts: dict[tuple[str, bytes], SSL.Context] = {}
+        # Sockets that were told to wait for more: what TLS reads later is shorter, and has to be told of.
+        self._waiting: WeakSet[socket.socket] = WeakSet()
 
     def look_for_challenge(self, connection: Peekable) -> bool:
         """Look at what a client has sent, and choose the context of its challenge.
@@ -129,6 +132,8 @@ class TLSChallenges:
             True when TLS can begin, also with what TLS will refuse; False: when it is readable again, ask again.
         """
         if not self._answers.tls_names():
+            if self._waiting:
+                self._wait_no_more(connection.socket)  # the challenge has ended since the last look
             return True
         waited_for = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
         try:
@@ -138,14 +143,19 @@ class TLSChallenges:
         except OSError:
             record = b""  # TLS finds the same
         if record is None:
+            self._waiting.add(connection.socket)
             return False
-        if waited_for != 1:
-            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        self._wait_no_more(connection.socket)
         if record:
             hello = parse_client_hello(record)
             if ACME_TLS_1 in hello.protocols:
                 connection.context = self._context_for(hello.server_name or "")
         return True
+
+    def _wait_no_more(self, sock: socket.socket) -> None:
+        if sock in self._waiting:
+            self._waiting.discard(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     def _context_for(self, name: str) -> SSL.Context:
         key_authorization = self._answers.tls(name)

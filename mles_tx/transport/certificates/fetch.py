@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,16 @@ from mles_tx import __version__
 from .pairs import CertificateError
 from .problems import Unavailable, clean
 
-__all__ = ["BURST", "DEADLINE_SECONDS", "MAX_BODY_BYTES", "Answer", "Fetcher", "verifying_agent"]
+__all__ = ["BURST", "DEADLINE_SECONDS", "MAX_BODY_BYTES", "MAX_JSON_BYTES", "Answer", "Fetcher", "verifying_agent"]
 
 #: Seconds for a whole request.
 DEADLINE_SECONDS = 30.0
 
 #: Bytes of an answer. Certificate chains have some ten thousand.
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 18
+
+#: Bytes of a JSON document. They have a few thousand; to parse one takes the time in which nothing else is done.
+MAX_JSON_BYTES = 1 << 16
 
 #: Requests that may be made at once; beyond that it is one a second until something comes of them, so that no fault of
 #: ours or of the authority can become a flood. An order takes about a dozen, or two where nonces are refused.
@@ -95,7 +99,7 @@ def _read_certificates(path: Path) -> list[Certificate]:
     return certificates
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is parsed once is kept
 class Answer:
     """What came back.
 
@@ -117,13 +121,21 @@ class Answer:
         Raises:
             Unavailable: there is none.
         """
+        if self._object is None:
+            raise Unavailable(
+                f"{clean(self.url)} answered {self.code} and no JSON object of at most {MAX_JSON_BYTES} bytes"
+            )
+        return self._object
+
+    @cached_property
+    def _object(self) -> dict[str, Any] | None:
+        if len(self.body) > MAX_JSON_BYTES:
+            return None
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise Unavailable(f"{clean(self.url)} answered {self.code} and no JSON object", 0.0)
-        return found
+            return None
+        return found if isinstance(found, dict) else None
 
     def text(self, name: str) -> str:
         """A text of the object in the body.
@@ -140,12 +152,12 @@ class Answer:
         """The URL of what was made.
 
         Raises:
-            Unavailable: it is not there.
+            Unavailable: it is not there, or none that could be asked.
         """
-        try:
-            return self.headers["location"]
-        except KeyError:
-            raise Unavailable(f"{clean(self.url)} answered {self.code} without a Location") from None
+        found = self.headers.get("location", "")
+        if not found.startswith("https://"):
+            raise Unavailable(f"{clean(self.url)} answered {self.code} without an https Location")
+        return found
 
     def retry_after(self, now: datetime) -> float:
         """Seconds that the authority wants us to wait (RFC 9110 section 10.2.3); 0.0: it does not say."""

@@ -2,12 +2,16 @@
 
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
-__all__ = ["add_private", "lock", "make_private_directory", "read_small", "replace_private"]
+__all__ = ["add_private", "lock", "make_private_directory", "read_small", "replace_private", "sweep_new"]
+
+#: Seconds after which a file that was being written is one that a crash has left behind.
+_NEW_SECONDS = 3600.0
 
 
 def make_private_directory(path: Path) -> None:
@@ -55,17 +59,34 @@ def add_private(path: Path, content: bytes) -> bool:
 
 
 def read_small(path: Path, limit: int) -> bytes | None:
-    """What is in an ordinary file; None: there is no such file, or it is longer than `limit` bytes.
+    """What is in a file; None: there is no such file, it is no ordinary one, or longer than `limit` bytes.
 
     Raises:
         OSError: it is there, and cannot be read.
     """
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
         with os.fdopen(descriptor, "rb") as file:
             content = file.read(limit + 1)
             return content if len(content) <= limit else None
     return None
+
+
+def sweep_new(directory: Path, now: float) -> None:
+    """Remove what crashes have left half written in a directory: there may be private keys in it.
+
+    Args:
+        directory: where; it need not be there.
+        now: the time, in seconds since 1970.
+    """
+    for path in directory.glob(".*.new"):
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and now - status.st_mtime > _NEW_SECONDS:
+                path.unlink()
 
 
 def lock(path: Path) -> BinaryIO | None:

@@ -84,14 +84,14 @@ def pair_from_pem(objects: Sequence[pem.AbstractPEMObject]) -> Pair:
         raise CertificateError("the key has a passphrase: remove it with openssl pkey") from None
     except UnsupportedAlgorithm:
         raise CertificateError(_WRONG_KIND) from None
-    except ValueError:
+    except Exception:  # a version or an extension that cannot be has an exception of its own
         raise CertificateError(_DAMAGED) from None
     if not isinstance(key, EllipticCurvePrivateKey | Ed25519PrivateKey | RSAPrivateKey):
         raise CertificateError(_WRONG_KIND)
     try:
         names, begins, ends = names_of(chain[0]), chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
         belongs = key.public_key() == chain[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except Exception:  # names and extensions are parsed only now
         raise CertificateError(_DAMAGED) from None
     if not belongs:
         raise CertificateError("the key does not belong to the certificate: give matching files")
@@ -99,6 +99,8 @@ def pair_from_pem(objects: Sequence[pem.AbstractPEMObject]) -> Pair:
         return Pair(names, begins, ends, make_context(chain, key))
     except SSL.Error:
         raise CertificateError("the key or the certificate is too short or too weak for TLS: make a new one") from None
+    except Exception:
+        raise CertificateError(_DAMAGED) from None
 
 
 def _read(option: str, path: Path) -> list[pem.AbstractPEMObject]:

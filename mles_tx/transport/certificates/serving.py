@@ -21,12 +21,16 @@ from zope.interface import implementer
 
 from mles_tx.transport.contexts import ICertificates
 
+from .files import sweep_new
 from .names import covers
 from .pairs import CertificateError, Pair, pair_from_pem
 from .renewal import certificate_id
 from .store import CertificateDirectory
 
 __all__ = ["CertificateStatus", "StoredCertificate", "StoredCertificates"]
+
+#: Seconds between two looks for what crashes have left behind.
+_SWEEP_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class StoredCertificates:
         self._on_change = on_change
         self._found: dict[str, StoredCertificate] = {}
         self._seen: dict[str, tuple[int, ...]] = {}
+        self._refused: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._swept = float("-inf")
         self._unkept: dict[str, list[pem.AbstractPEMObject]] = {}
 
     def context_for(self, server_name: str | None) -> SSL.Context:
@@ -110,6 +116,10 @@ class StoredCertificates:
 
     def refresh(self) -> None:
         """Look for what has changed in the directory. A broken file changes nothing but the log."""
+        now = self._now().timestamp()
+        if abs(now - self._swept) >= _SWEEP_SECONDS:
+            self._swept = now
+            sweep_new(self._path, now)
         for name in self._names:
             path = self._path / f"{name}.pem"
             try:
@@ -120,8 +130,7 @@ class StoredCertificates:
                 continue
             seen = (status.st_mtime_ns, status.st_ino, status.st_size)
             if self._seen.get(name) != seen:
-                self._seen[name] = seen
-                self._take(name, path, datetime.fromtimestamp(status.st_mtime, self._now().tzinfo))
+                self._take(name, path, seen, status.st_mtime)
 
     def is_unkept(self, name: str) -> bool:
         """Whether there is a certificate that could not be written, and is served all the same."""
@@ -161,25 +170,35 @@ class StoredCertificates:
             raise
         self.refresh()
 
-    def _take(self, name: str, path: Path, stored: datetime) -> None:
+    def _take(self, name: str, path: Path, seen: tuple[int, ...], modified: float) -> None:
+        self._seen[name] = seen
         try:
+            stored = datetime.fromtimestamp(modified, self._now().tzinfo)
             objects = self._directory.load(name)
             pair = pair_from_pem(objects)
             identifier = _identifier(objects)
             if not covers(pair.names, name):
                 raise CertificateError("it is for other names")
-        except (KeyError, CertificateError, OSError) as error:
-            reason = "nothing in it" if isinstance(error, KeyError) else str(error)
+        except Exception as error:  # a file must not keep the server from starting
+            if isinstance(error, OSError):
+                del self._seen[name]  # it may be the moment, and not the file: look again
+            reason = "nothing in it, or no file of this kind" if isinstance(error, KeyError) else str(error)
+            self._refuse(name, path, seen, reason)
+            return
+        self._refused.pop(name, None)
+        self._unkept.pop(name, None)
+        self._serve(name, StoredCertificate(pair, stored, identifier))
+
+    def _refuse(self, name: str, path: Path, seen: tuple[int, ...], reason: str) -> None:
+        if self._refused.get(name) != (seen, reason):
+            self._refused[name] = (seen, reason)
             self._log.warn(
                 "{path} is no certificate for {name}, and not used: {reason}",
                 path=str(path),
                 name=name,
                 reason=reason,
             )
-            self._missing(name)
-            return
-        self._unkept.pop(name, None)
-        self._serve(name, StoredCertificate(pair, stored, identifier))
+        self._missing(name)
 
     def _serve(self, name: str, certificate: StoredCertificate) -> None:
         self._found[name] = certificate

@@ -12,11 +12,14 @@ from twisted.logger import Logger
 from txacme.interfaces import ICertificateStore
 from zope.interface import implementer
 
-from .files import make_private_directory, replace_private
+from .files import make_private_directory, read_small, replace_private
 
 __all__ = ["CertificateDirectory"]
 
 _SUFFIX = ".pem"
+
+#: Bytes of a file: key and chain have some ten thousand.
+_MAX_FILE = 1 << 19
 
 
 @implementer(ICertificateStore)
@@ -36,12 +39,12 @@ class CertificateDirectory:
         """The PEM objects of a name, at once.
 
         Raises:
-            KeyError: there is no file for it, or nothing in it.
+            KeyError: there is no file for it, none that is ordinary and of at most 512 KiB, or nothing in it.
+            OSError: it cannot be read.
         """
-        try:
-            objects = pem.parse((self._path / (server_name + _SUFFIX)).read_bytes())
-        except FileNotFoundError:
-            raise KeyError(server_name) from None
+        path = self._path / (server_name + _SUFFIX)
+        content = None if path.is_symlink() else read_small(path, _MAX_FILE)
+        objects = pem.parse(content or b"")
         if not objects:
             raise KeyError(server_name)
         return objects

@@ -1,5 +1,6 @@
-"""Certificates and keys for tests, made on the spot."""
+"""Certificates and keys for tests, made on the spot, and what is logged."""
 
+from base64 import encodebytes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,10 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from mles_tx.transport.certificates.names import is_ip_address
 
-__all__ = ["NOW", "Key", "Made", "key_pem", "make"]
+__all__ = ["NOW", "Key", "Made", "key_pem", "listen", "make", "twice_extended"]
 
 #: The certificates begin a day before this, and end 90 days after it unless said.
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -108,3 +112,39 @@ def make(
     signer = key if issuer is None else issuer.key
     digest = None if isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
     return Made(key, builder.sign(signer, digest))
+
+
+def twice_extended(name: str, key: ec.EllipticCurvePrivateKey | None = None) -> bytes:
+    """PEM of a certificate with the same extension twice (against RFC 5280 section 4.2), and of its key."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=90))
+        .serial_number(1)
+        .public_key(key.public_key())
+    )
+    for number in ("1.2.3.4", "1.2.3.5"):
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(number), b"\x05\x00")
+        builder = builder.add_extension(extension, critical=False)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    der = der.replace(b"\x06\x03\x2a\x03\x05", b"\x06\x03\x2a\x03\x04")
+    return key_pem(key) + bytes(
+        pem.Certificate(b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n" % encodebytes(der)).as_bytes()
+    )
+
+
+def listen(case: SynchronousTestCase) -> list[str]:
+    """What is logged while a test runs."""
+    told: list[str] = []
+
+    @implementer(ILogObserver)
+    def observer(event: LogEvent) -> None:
+        told.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observer)
+    case.addCleanup(globalLogPublisher.removeObserver, observer)
+    return told

@@ -1,6 +1,8 @@
 """The account's files."""
 
+import os
 import stat
+import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -72,6 +74,25 @@ class AccountTests(SynchronousTestCase):
             b"[" * 9999,
             good.replace(b'"url"', b'"uri"'),
             good.replace(b"[]", b"7"),
+            good.replace(b"https:", b"http:"),
         ):
             (self.path / "account.json").write_bytes(content)
             self.assertIsNone(self.account.load(key), content)
+
+    def test_no_url(self) -> None:
+        """What is at no https URL is not kept as an account."""
+        key = self.account.key()
+        self.account.save(key, "https://ca.example/1", ())
+        for url in ("http://ca.example/2", "/2", ""):
+            self.assertRaises(ValueError, self.account.save, key, url, ())
+        self.assertEqual(self.account.load(key), ("https://ca.example/1", ()))
+
+    def test_left_behind(self) -> None:
+        """A key that a crash has left half written goes away at the next start; one being written stays."""
+        self.path.mkdir(parents=True)
+        for name, hours in ((".old.new", 2), (".young.new", 0)):
+            (self.path / name).write_bytes(b"a private key")
+            when = time.time() - hours * 3600
+            os.utime(self.path / name, (when, when))
+        self.account.key()
+        self.assertEqual({path.name for path in self.path.iterdir()}, {".young.new", "account-key.pem"})

@@ -21,7 +21,7 @@ from mles_tx.transport.certificates.problems import Refused, Unavailable, Valida
 from mles_tx.transport.certificates.session import AcmeSession
 
 from .authority import SmallAuthority
-from .making import NOW, make
+from .making import NOW, make, twice_extended
 
 
 class ClientTests(SynchronousTestCase):
@@ -169,6 +169,7 @@ class ClientTests(SynchronousTestCase):
             ([{**good, "url": ""}], ValidationFailed),
             ([{**good, "token": "short"}], Unavailable),
             ([{**good, "token": "not base64url!" * 3}], ValidationFailed),
+            ([{**good, "token": "A" * 256}], ValidationFailed),
             ([{**good, "status": "strange"}], Unavailable),
         ):
             said = SmallAuthority._authorization
@@ -177,6 +178,40 @@ class ClientTests(SynchronousTestCase):
             self.patch(SmallAuthority, "_authorization", said)
         self.change("_authorization", lambda found: found.update(status="strange"))
         self.failureResultOf(self.client.request_challenges(fqdn_identifier("a.test")), Unavailable)
+
+    def test_long_token(self) -> None:
+        """A token that could not be answered is told as what it is."""
+        challenge = {"type": "http-01", "url": "https://ca.example/c", "token": "A" * 256, "status": "pending"}
+        self.change("_authorization", lambda found: found.update(challenges=[challenge]))
+        asked = self.client.request_challenges(fqdn_identifier("a.test"))
+        error = self.failureResultOf(asked, Refused).value
+        self.assertEqual(str(error), "what the authority offers as http-01 for a.test has no usable token or URL")
+
+    def test_closed_from_the_start(self) -> None:
+        """An authorization that is over when it is made is a refusal, with the reason if there is one."""
+        said = SmallAuthority._authorization
+        good = {"type": "http-01", "url": "https://ca.example/c", "token": "A" * 43, "status": "invalid"}
+        problem = {"type": "urn:ietf:params:acme:error:caa", "detail": "the record"}
+        for status, challenges, reason in (
+            ("invalid", [], "http-01: the authorization is invalid"),
+            ("deactivated", [], "http-01: the authorization is deactivated"),
+            ("revoked", None, "http-01: the authorization is revoked"),
+            ("invalid", [good], "http-01: the authorization is invalid"),
+            ("invalid", [{**good, "error": problem}], "http-01: caa: the record: a CAA record"),
+            ("processing", [], "the authority does not offer http-01"),
+        ):
+            self.change("_authorization", lambda found, s=status, c=challenges: found.update(status=s, challenges=c))  # type: ignore[misc]
+            asked = self.client.request_challenges(fqdn_identifier("a.test"))
+            error = self.failureResultOf(asked, ValidationFailed).value
+            self.assertEqual(str(error)[: len(reason)], reason)
+            self.patch(SmallAuthority, "_authorization", said)
+
+    def test_closed_later(self) -> None:
+        """One that is deactivated while it is waited for has failed."""
+        resource = self.order()
+        self.change("_authorization", lambda found: found.update(status="deactivated"))
+        error = self.failureResultOf(self.client.poll(resource), ValidationFailed).value
+        self.assertEqual(str(error), "http-01: the authorization is deactivated")
 
     def test_slow(self) -> None:
         """An authority that takes its time is asked now and then, as often as it likes, and not for ever."""
@@ -201,10 +236,53 @@ class ClientTests(SynchronousTestCase):
         error = self.failureResultOf(self.issue(), Refused).value
         self.assertRegex(str(error), "^caa: the record: a CAA record of a.test")
 
+    def test_invalid_with_nonsense(self) -> None:
+        """An order whose reason is no problem document says on one line what there is."""
+        said = SmallAuthority._order
+        self.proved()
+        for problem, reason in (("boo", "boo"), (["boo"], "['boo']"), (7, "7"), (None, "no reason given")):
+            self.change("_order", lambda found, p=problem: found.update(status="invalid", error=p))  # type: ignore[misc]
+            self.assertEqual(str(self.failureResultOf(self.issue(), Refused).value), reason)
+            self.patch(SmallAuthority, "_order", said)
+
     def test_foreign_certificates(self) -> None:
         """A certificate for another key, and what is none, are not taken."""
-        for chain in (b"", b"garbage", make("a.test").certificate_pem, make("a.test").key_pem):
+        for chain in (
+            b"",
+            b"garbage",
+            make("a.test").certificate_pem,
+            make("a.test").key_pem,
+            twice_extended("a.test"),
+        ):
             self.proved()
             self.authority.misbehave = lambda path, c=chain: (200, c) if path.startswith("/certificate/") else None  # type: ignore[misc]
             self.failureResultOf(self.issue(), Unavailable)
             self.authority.misbehave = lambda path: None
+
+    def test_impossible_certificate(self) -> None:
+        """A certificate for our key with extensions that cannot be is not taken either."""
+        self.proved()
+        key = self.client.make_key()
+        chain = twice_extended("a.test", key)
+        self.authority.misbehave = lambda path: (200, chain) if path.startswith("/certificate/") else None
+        error = self.failureResultOf(self.client.request_issuance(None), Unavailable).value
+        self.assertIn("what came for a.test is no certificate", str(error))
+
+    def test_long_chain(self) -> None:
+        """A chain has at most ten certificates."""
+        said = SmallAuthority._answer
+        more = make("more.test").certificate_pem
+        for count, is_taken in ((8, True), (9, False)):  # two are the authority's own
+            self.proved()
+
+            def longer(authority: SmallAuthority, request: Any, path: str, count: int = count) -> bytes:
+                return said(authority, request, path) + (more * count if path.startswith("/certificate/") else b"")
+
+            self.patch(SmallAuthority, "_answer", longer)
+            if is_taken:
+                issued = self.successResultOf(self.issue())
+                self.assertEqual(len(issued.chain), 9)
+            else:
+                error = self.failureResultOf(self.issue(), Unavailable).value
+                self.assertEqual(str(error), "what came for a.test has more than 10 certificates")
+            self.patch(SmallAuthority, "_answer", said)

@@ -1,5 +1,6 @@
 """Answers to challenges, in a directory that several processes share."""
 
+import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,9 +8,16 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mles_tx.transport.certificates import answers
 from mles_tx.transport.certificates.answers import ANSWER_SECONDS, LOOK_SECONDS, ChallengeAnswers
 
+from .making import listen
+
 _TOKEN = "DGyRejmCefe7v4NfDGDKfA-_x"
+
+
+def _too_long(path: Path, limit: int) -> bytes:
+    raise OSError(errno.ENAMETOOLONG, "File name too long", str(path))
 
 
 class AnswersTests(SynchronousTestCase):
@@ -45,10 +53,22 @@ class AnswersTests(SynchronousTestCase):
             f"{_TOKEN}\0",
             "%2e",
             "ä" * 22,
+            "a" * 256,
             "a" * 999,
         ):
             self.assertIsNone(self.mine.http(token), token)
             self.assertRaises(ValueError, self.mine.put_http, token, "answer")
+
+    def test_long_tokens(self) -> None:
+        """A token as long as a file's name can be works; nobody who asks for longer ones fills the log."""
+        told = listen(self)
+        self.mine.put_http("a" * 255, "answer")
+        self.assertEqual(
+            [self.other.http("a" * length) for length in (254, 255, 256, 257)], [None, b"answer", None, None]
+        )
+        self.patch(answers, "read_small", _too_long)  # a file system with shorter names
+        self.assertIsNone(self.other.http("a" * 255))
+        self.assertEqual(told, [])
 
     def test_strange_names(self) -> None:
         """What is no host name never becomes part of a path."""
@@ -83,6 +103,19 @@ class AnswersTests(SynchronousTestCase):
         self.mine.sweep()
         self.assertEqual([path.name for path in self.path.rglob("*") if path.is_file()], ["b.test"])
         self.assertEqual(self.mine.tls_names(), frozenset(["b.test"]))
+
+    def test_left_behind_while_running(self) -> None:
+        """What another process has left behind concerns no connection after a while, and goes away within the hour."""
+        self.other.put_tls("a.test", "answer")
+        self.other.put_http(_TOKEN, "answer")
+        self.assertEqual(self.mine.tls_names(), frozenset(["a.test"]))
+        self.now += timedelta(seconds=ANSWER_SECONDS + 60)
+        self.clock.advance(LOOK_SECONDS)
+        self.assertEqual(self.mine.tls_names(), frozenset())
+        self.assertEqual(len([path for path in self.path.rglob("*") if path.is_file()]), 2)
+        self.clock.advance(3600)
+        self.assertEqual(self.mine.tls_names(), frozenset())
+        self.assertEqual([path for path in self.path.rglob("*") if path.is_file()], [])
 
     def test_broken(self) -> None:
         """Foreign things in the directory are no answers, and hurt nobody."""

@@ -28,6 +28,16 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_external_account(self) -> None:
         """A key id and a key in base64url are needed; the key is not shown."""
-        for key_id, key in (("", "AAAA"), ("id", ""), ("id", "A+/A"), ("id", "AA AA"), ("id", "key\n")):
+        for key_id, key in (
+            ("", "AAAA"),
+            ("id", ""),
+            ("id", "A+/A"),
+            ("id", "AA AA"),
+            ("id", "key\n"),
+            ("id", "abcde"),
+            ("id", "abcde="),
+        ):
             self.assertRaises(ValueError, ExternalAccount, key_id, key)
+        for key in ("abcd", "abcdef", "abcdef==", "abc", "abc="):
+            self.assertEqual(ExternalAccount("id", key).hmac_key, key)
         self.assertNotIn("c2VjcmV0", repr(Authority(external=ExternalAccount("id", "c2VjcmV0"))))

@@ -155,6 +155,21 @@ class LookingTests(SynchronousTestCase):
         self.assertEqual((self.waits_for, self.connection.socket.recv(9999)), (1, said))
         self.assertIsNot(self.connection.context, self.ordinary)
 
+    def test_over_meanwhile(self) -> None:
+        """When the challenge ends before the message is whole, the socket is as it was, and so it is for others."""
+        self.answers.put_tls("a.test", "first")
+        said = hello("a.test", ["http/1.1"])
+        self.client.sendall(said[:50])
+        self.assertFalse(self.look())
+        self.assertEqual(self.waits_for, len(said))
+        self.answers.remove_tls("a.test")
+        self.client.sendall(said[50:])
+        self.assertTrue(self.look())
+        self.assertEqual((self.waits_for, self.connection.socket.recv(9999)), (1, said))
+        self.assertIs(self.connection.context, self.ordinary)
+        self.connection.socket = None
+        self.assertTrue(self.look())
+
     def test_nothing_more(self) -> None:
         """When a message ends early, or is none, TLS gets what there is, and the socket is as it was."""
         self.answers.put_tls("a.test", "first")

@@ -1,5 +1,6 @@
 """Requests to a certificate authority."""
 
+import json
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from mles_tx.transport.certificates.fetch import (
     BURST,
     DEADLINE_SECONDS,
     MAX_BODY_BYTES,
+    MAX_JSON_BYTES,
     Answer,
     Fetcher,
     verifying_agent,
@@ -138,12 +140,12 @@ class FetcherTests(SynchronousTestCase):
         self.assertIn("without an answer", str(self.failureResultOf(asking, Unavailable).value))
 
     def test_limit(self) -> None:
-        """An answer may have a MiB; more than that is not collected."""
+        """An answer may have 256 KiB; more than that is not collected."""
         self.site.answer = lambda request: b"x" * MAX_BODY_BYTES
         got = self.successResultOf(self.start(self.fetcher.fetch(b"GET", _URL)))
         self.assertEqual(len(got.body), MAX_BODY_BYTES)
         self.site.answer = lambda request: b"x" * (MAX_BODY_BYTES + 1)
-        self.assertIn("more than 1048576 bytes", self.fails())
+        self.assertIn("more than 262144 bytes", self.fails())
 
     def test_pace(self) -> None:
         """After a burst it is a request a second, until something comes of them."""
@@ -172,6 +174,35 @@ class FetcherTests(SynchronousTestCase):
 
 class AnswerTests(SynchronousTestCase):
     """What is read from an answer."""
+
+    def test_parsed_once(self) -> None:
+        """However much is read from a document, it is taken apart once."""
+        parsed: list[bytes] = []
+        loads = json.loads
+
+        def counted(body: bytes) -> Any:
+            parsed.append(body)
+            return loads(body)
+
+        self.patch(json, "loads", counted)
+        answer = Answer(_URL, 200, {}, b'{"a": "1", "b": "2"}')
+        self.assertEqual((answer.text("a"), answer.text("b"), answer.json()), ("1", "2", {"a": "1", "b": "2"}))
+        self.assertEqual(len(parsed), 1)
+
+    def test_long_documents(self) -> None:
+        """A document may have 64 KiB; what is longer is not even looked at."""
+        good = b'{"a": "1"}'
+        self.assertEqual(Answer(_URL, 200, {}, good.ljust(MAX_JSON_BYTES)).text("a"), "1")
+        error = self.assertRaises(Unavailable, Answer(_URL, 200, {}, good.ljust(MAX_JSON_BYTES + 1)).json)
+        self.assertIn("no JSON object of at most 65536 bytes", str(error))
+
+    def test_strange_locations(self) -> None:
+        """What was made has to be where it can be asked for over https."""
+        self.assertEqual(
+            Answer(_URL, 201, {"location": "https://ca.example/1"}, b"").location(), "https://ca.example/1"
+        )
+        for location in ("http://ca.example/1", "/1", "", "ca.example"):
+            self.assertRaises(Unavailable, Answer(_URL, 201, {"location": location}, b"").location)
 
     def answer(self, body: bytes = b"{}", **headers: str) -> Answer:
         """An answer."""

@@ -14,6 +14,7 @@ from mles_tx.transport.certificates.files import (
     make_private_directory,
     read_small,
     replace_private,
+    sweep_new,
 )
 
 
@@ -73,11 +74,23 @@ class FilesTests(SynchronousTestCase):
             self.assertEqual(read_small(self.path, 5), found)
 
     def test_not_a_file(self) -> None:
-        """Links are not followed, and a pipe does not make anybody wait."""
+        """Links are not followed, pipes and directories are no files, and nobody waits for them."""
         self.path.symlink_to("/etc/passwd")
         self.assertRaises(OSError, read_small, self.path, 99999)
         os.mkfifo(self.base / "pipe")
-        self.assertEqual(read_small(self.base / "pipe", 5), b"")
+        for path in (self.base / "pipe", self.base, Path("/dev/zero")):
+            self.assertIsNone(read_small(path, 5), path)
+
+    def test_swept(self) -> None:
+        """What was half written more than an hour ago goes away, and nothing else; there need be no directory."""
+        sweep_new(self.base / "nowhere", 1e9)
+        for name, age in ((".a.new", 3601), (".b.new", 3599), ("c.new", 9999), (".d", 9999), (".e.new", -9999)):
+            (self.base / name).write_bytes(b"content")
+            os.utime(self.base / name, (1e9 - age, 1e9 - age))
+        (self.base / ".f.new").mkdir()
+        os.utime(self.base / ".f.new", (0, 0))
+        sweep_new(self.base, 1e9)
+        self.assertEqual({path.name for path in self.base.iterdir()}, {".b.new", "c.new", ".d", ".e.new", ".f.new"})
 
     def test_lock(self) -> None:
         """One at a time has a lock; the next can have it when the first has given it back."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pem
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from OpenSSL import SSL
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.transport.certificates.pairs import CertificateError, Pair, pair_from_files, pair_from_pem
 
-from .making import NOW, Key, Made, key_pem, make
+from .making import NOW, Key, Made, key_pem, make, twice_extended
 
 P256 = ec.SECP256R1()
 
@@ -165,6 +166,13 @@ class PairFromPemTests(SynchronousTestCase):
         """A certificate whose names are no text is refused like any other damage."""
         made = make("abcdef.example")
         self.assert_refused(made.key_pem + changed(made, b"abcdef", b"\xff\xfe\xfd\xfc\xfb\xfa"), DAMAGED)
+
+    def test_impossible_extensions(self) -> None:
+        """A certificate with extensions that cannot be is refused like any other damage."""
+        self.assert_refused(twice_extended("example.org"), DAMAGED)
+        strange = make("example.org", others=[x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x05\x00")])
+        x400 = changed(strange, b"\xa0\x08\x06\x02\x2a\x03", b"\xa3\x08\x06\x02\x2a\x03")
+        self.assert_refused(strange.key_pem + x400, DAMAGED)
 
     def test_damaged_key_kind(self) -> None:
         """A key on a curve that nobody knows is refused like any other damage."""

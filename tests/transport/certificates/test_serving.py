@@ -1,7 +1,8 @@
 """The best certificate at hand."""
 
+import errno
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pem
@@ -10,12 +11,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from txacme.interfaces import ICertificateStore
 from zope.interface.verify import verifyObject
 
+from mles_tx.transport.certificates import store
 from mles_tx.transport.certificates.choice import FixedCertificates
 from mles_tx.transport.certificates.pairs import CertificateError, pair_from_pem
 from mles_tx.transport.certificates.serving import StoredCertificates
 from mles_tx.transport.contexts import ICertificates
 
-from .making import make
+from .making import listen, make, twice_extended
+
+
+def _no_more_files(path: Path, limit: int) -> bytes:
+    raise OSError(errno.EMFILE, "Too many open files", str(path))
 
 
 class ServingTests(SynchronousTestCase):
@@ -98,7 +104,15 @@ class ServingTests(SynchronousTestCase):
         self.path.mkdir(parents=True)
         made = make("a.test")
         other = b"".join(item.as_bytes() for item in make("other.test").objects)
-        for content in (b"", b"half a cert", bytes(range(256)), made.certificate_pem, made.key_pem, other):
+        for content in (
+            b"",
+            b"half a cert",
+            bytes(range(256)),
+            made.certificate_pem,
+            made.key_pem,
+            other,
+            twice_extended("a.test"),
+        ):
             (self.path / "a.test.pem").write_bytes(content)
             served = self.another()
             served.refresh()
@@ -107,6 +121,51 @@ class ServingTests(SynchronousTestCase):
         (self.path / "b.test.pem").mkdir()
         served.refresh()
         self.assertEqual(self.changed, [])
+
+    def test_told_once(self) -> None:
+        """The operator is told once that a file is no use, and again when it has become another one that is none."""
+        self.path.mkdir(parents=True)
+        path = self.path / "a.test.pem"
+        told = listen(self)
+        for count, content in ((1, b"half a cert"), (2, twice_extended("a.test")), (3, b"nothing")):
+            path.write_bytes(content)
+            for _ in range(3):
+                self.served.refresh()
+            self.assertEqual(len(told), count, told)
+            self.assertIn("a.test.pem is no certificate for a.test", told[-1])
+        self.assertIs(self.served.context_for("a.test"), self.self_signed)
+        path.write_bytes(b"".join(item.as_bytes() for item in make("a.test").objects))
+        self.served.refresh()
+        self.assertIsNot(self.served.context_for("a.test"), self.self_signed)
+
+    def test_read_again(self) -> None:
+        """A file that could not be read at a moment serves as soon as it can be, and is complained of once."""
+        self.save("a.test", make("a.test").objects)
+        served = self.another()
+        told = listen(self)
+        used = self.patch(store, "read_small", _no_more_files)
+        served.refresh()
+        served.refresh()
+        self.assertEqual(len(told), 1, told)
+        self.assertIs(served.context_for("a.test"), self.self_signed)
+        used.restore()
+        served.refresh()
+        self.assertIsNot(served.context_for("a.test"), self.self_signed)
+
+    def test_left_behind(self) -> None:
+        """What a crash has left half written goes away, at the start and later; what is being written stays."""
+        self.path.mkdir(parents=True)
+        now = datetime.now(UTC)
+        served = StoredCertificates(self.path, ["a.test"], self.fallback, lambda: now)
+        for hours, left in ((2, set()), (0, {".b.new"}), (-2, set())):
+            made = self.path / (".a.new" if hours > 0 else ".b.new")
+            if hours >= 0:
+                made.write_bytes(b"a private key")
+                os.utime(made, (now.timestamp() - hours * 3600,) * 2)
+            else:
+                now += timedelta(hours=2)
+            served.refresh()
+            self.assertEqual({path.name for path in self.path.iterdir()}, left)
 
     def test_broken_while_serving(self) -> None:
         """A file that is broken or removed while its certificate serves leaves that serving; but it is not kept."""

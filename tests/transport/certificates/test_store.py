@@ -69,6 +69,20 @@ class CertificateDirectoryTests(SynchronousTestCase):
             (self.path / "example.org.pem").write_bytes(content)
             self.assertRaises(KeyError, self.store.load, "example.org")
 
+    def test_no_ordinary_file(self) -> None:
+        """A pipe makes nobody wait, and a link, a directory and an endless file are no certificates."""
+        self.store.save("good.example", self.first)
+        os.mkfifo(self.path / "pipe.example.pem")
+        (self.path / "directory.example.pem").mkdir()
+        (self.path / "link.example.pem").symlink_to(self.path / "good.example.pem")
+        good = (self.path / "good.example.pem").read_bytes()
+        (self.path / "long.example.pem").write_bytes(good + bytes(1 << 19))
+        for name in ("pipe", "directory", "link", "long"):
+            self.assertRaises(KeyError, self.store.load, f"{name}.example")
+        self.assertEqual(self.successResultOf(self.store.as_dict()), {"good.example": self.first})
+        self.store.save("pipe.example", self.second)
+        self.assertEqual(self.store.load("pipe.example"), self.second)
+
     def test_modes(self) -> None:
         """Nobody but the server's user can read the files or list the directory, whatever the umask."""
         for umask in (0o000, 0o022, 0o077):
