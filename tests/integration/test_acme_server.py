@@ -247,6 +247,29 @@ class OrderingTests(_AcmeServerTestCase):
         self.assertEqual(server.output.count("cannot be reached"), 1)
         self.assertNotIn("Traceback", server.output)
 
+    def test_authority_down_at_renewal(self) -> None:
+        """With the authority down at renewal the old certificate serves, and members stay; then the new one comes."""
+        ca = Pebble(validity=_SHORT)
+        self.addCleanup(ca.remove)
+        ca.start()
+        server = self.serve(_SERVE, ca, "--domains", "a.test")
+        server.await_certificates("a.test")
+        before = _visit(server.port, "a.test", ca.root()).certificate
+        alice, bob = self.acme_member(server, "alice"), self.acme_member(server, "bob")
+        self.assertEqual(bob.receive(), join_frame("alice", self.channel))
+        ca.stop()
+        server.expect(r"the certificate for a\.test is not renewed, and ends at .*cannot be reached")
+        self.assertEqual(_visit(server.port, "a.test").certificate, before)
+        self.exchange(alice, bob, 1)
+        ca.start()
+        deadline = time.monotonic() + WAIT
+        while not server.has_served("a.test", 2):
+            self.assertLess(time.monotonic(), deadline, server.output)
+            self.exchange(alice, bob, 2)
+        self.assertNotEqual(_visit(server.port, "a.test").certificate, before)
+        self.exchange(alice, bob, 3)
+        self.assertNotIn("Traceback", server.output)
+
     def test_restart(self) -> None:
         """A server that starts again has its certificate from the first handshake on; a broken file is replaced."""
         ca = _pebble()
