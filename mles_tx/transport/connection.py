@@ -56,9 +56,6 @@ class Settings:
     origin_allowed: OriginPolicy = any_origin
 
 
-#: Bytes of a fragment that it has to have, to be no more work than its bytes are.
-_SMALL_FRAGMENT_BYTES = 64
-
 _LIVE = State.LIVE
 
 
@@ -90,7 +87,7 @@ class MlesConnection(WebSocketConnection):
     _resume_timer: IDelayedCall | None = None
     _rate: MessageRate | None = None
     _taken = 0  # messages since the last look at the rate
-    _others = 0  # frames that are as much work as a message: pings, pongs and small fragments, likewise
+    _others = 0  # frames that are as much work as a message: pings and pongs, likewise
     _unanswered = 0
     _received_bytes = 0
 
@@ -129,11 +126,6 @@ class MlesConnection(WebSocketConnection):
 
     def onPong(self, payload: bytes) -> None:
         self._others += 1
-
-    def onMessageFrameBegin(self, length: int) -> None:
-        if length < _SMALL_FRAGMENT_BYTES and not (self.current_frame.fin and self.current_frame.opcode):
-            self._others += 1
-        super().onMessageFrameBegin(length)
 
     def _count_taken(self) -> None:
         taken, self._taken = self._taken, 0
