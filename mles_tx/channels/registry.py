@@ -110,8 +110,8 @@ class ChannelRegistry:
         self._enter(header, member)
 
     def _enter(self, header: Header, member: IMember) -> None:
-        channel = self._open(header.channel)
-        self._commit(channel)  # what was said before this join belongs to its history
+        self._commit(self._open(header.channel))  # what was said before this join belongs to its history
+        channel = self._open(header.channel)  # the delivery may have cut its last member, and ended the channel
         member.uid = header.uid
         member.serial = next(self._serials)
         member.receives = header.receive
