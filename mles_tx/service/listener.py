@@ -1,14 +1,12 @@
 """Everything between the sockets and the channels, as one service.
 
-Start: bind, which may need root; then, with root given up, accept. Stop: no more connections, members told, drained
-over a grace, the rest cut off.
+How it starts and stops is in `ports`.
 """
 
 import socket
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from mles_tx.channels.registry import ChannelRegistry
@@ -17,22 +15,20 @@ from mles_tx.protocol.closing import CloseReason
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.connection import MlesFactory, Settings
 from mles_tx.transport.door import DoorFactory
-from mles_tx.transport.port import ListeningPort, bind, usable
+from mles_tx.transport.port import ListeningPort
 from mles_tx.web.files import SiteFiles
 from mles_tx.web.hosts import make_site
 
 from .certificates import CertificateService
 from .config import ServerConfig
 from .pages import bundled_pages
+from .ports import PortService
 from .resources import connections_for, descriptor_limit
 
-__all__ = ["DRAIN_SECONDS", "Listener"]
-
-#: Seconds after which whoever has not taken its close frame is cut off. A member that reads has it in a fraction.
-DRAIN_SECONDS = 5.0
+__all__ = ["Listener"]
 
 
-class Listener(Service):
+class Listener(PortService):
     """Everything between the sockets and the channels.
 
     Args:
@@ -53,10 +49,7 @@ class Listener(Service):
         metrics: Metrics,
         certificates: CertificateService,
     ) -> None:
-        self._reactor = reactor
-        self._config = config
-        self._sockets: list[socket.socket] = []
-        self._ports: list[ListeningPort] = []
+        super().__init__(reactor, config, config.listen_port, "--port")
         self._certificates = certificates
         self.websocket = MlesFactory(
             reactor,
@@ -78,62 +71,20 @@ class Listener(Service):
         )
         self.door = DoorFactory(reactor, self.websocket, make_site(self._sites()), lambda: self.admission.is_full)
 
-    @property
-    def addresses(self) -> list[tuple[str, int]]:
-        """Addresses and ports it listens on."""
-        return [(port.getHost().host, port.getHost().port) for port in self._ports]
-
-    def privilegedStartService(self) -> None:
-        """Bind: what may need root.
-
-        Raises:
-            BindError: an address cannot be listened on.
-        """
-        super().privilegedStartService()
-        if not self._config.listen:
-            return
-        interfaces = self._config.listen_interfaces
-        if not self._config.interfaces:
-            interfaces = usable(interfaces)
-        self._sockets = bind(interfaces, self._config.listen_port)
-
-    def startService(self) -> None:
-        """Accept connections."""
-        if not self._sockets:
-            self.privilegedStartService()
-        super().startService()
+    def make_port(self, bound: socket.socket) -> ListeningPort:
         shown, preface = self._certificates.shown, self._certificates.preface
-        for bound in self._sockets:
-            port = ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface)
-            port.startListening()
-            self._ports.append(port)
-        self._sockets = []
+        return ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface)
+
+    def tell_all(self) -> "Deferred[None]":
+        return self.websocket.close_all(CloseReason.SERVER_STOPPING)
 
     async def drain(self) -> None:
-        """Stop accepting, tell everybody, and wait until they have gone, or have been cut off."""
-        await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
-        self._ports = []
-        for bound in self._sockets:  # of a server that was never started
-            bound.close()
-        self._sockets = []
-        gone = self.websocket.close_all(CloseReason.SERVER_STOPPING)
-        self.door.finish_all()
-        cut = self._reactor.callLater(DRAIN_SECONDS, self.abort)
-        await gone
-        await self.door.when_empty()
-        if cut.active():
-            cut.cancel()
+        await super().drain()
         self.websocket.stop()
-        self.door.stop()
 
     def abort(self) -> None:
-        """End what is left of a drain now."""
         self.websocket.abort_all()
-        self.door.abort_all()
-
-    def stopService(self) -> "Deferred[None]":
-        super().stopService()
-        return Deferred.fromCoroutine(self.drain())
+        super().abort()
 
     def _sites(self) -> dict[str, SiteFiles]:
         config = self._config

@@ -7,8 +7,8 @@ from cryptography.x509 import Certificate
 from twisted.internet.task import deferLater
 
 from mles_tx.service.config import ServerConfig
-from mles_tx.service.listener import DRAIN_SECONDS
 from mles_tx.service.pages import bundled_pages
+from mles_tx.service.ports import DRAIN_SECONDS
 from mles_tx.service.server import MlesService
 from mles_tx.transport import port, websocket
 from mles_tx.transport.certificates.names import names_of

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service import listener
+from mles_tx.service import ports
 from mles_tx.service.banner import banner
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.resources import connections_for
@@ -135,7 +135,7 @@ class StartTests(ProgramTestCase):
         def fail(*args: object) -> None:
             raise ZeroDivisionError
 
-        self.patch(listener, "bind", fail)
+        self.patch(ports, "bind", fail)
         self.assertRaises(ZeroDivisionError, self.program().privilegedStartService)
 
 
@@ -145,7 +145,7 @@ class StopTests(ProgramTestCase):
     def setUp(self) -> None:
         super().setUp()
         # Nothing but the second signal is to cut a peer off here.
-        self.patch(listener, "DRAIN_SECONDS", 3600.0)
+        self.patch(ports, "DRAIN_SECONDS", 3600.0)
         self.patch(websocket, "CLOSE_SECONDS", 3600.0)
 
     def begin(self) -> tuple[Program, FakeTransport]:
