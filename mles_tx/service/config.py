@@ -40,6 +40,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "per_ip_window": (1, 86399),
     "max_channels": (1, 99999999),
     "history_total": (1, 99999999),
+    "drain": (0, 3600),
 }
 
 _TLS_PORT = 443
@@ -96,6 +97,7 @@ class ServerConfig:
         per_ip_window: length of the window in seconds, 1 to 86399.
         max_channels: channels with members or a history, 1 or more.
         history_total: MiB of memory all histories together may take; None: a quarter of the machine's.
+        drain: seconds over which members are told that the server ends, 0 to 3600; 0: all at once.
         metrics_logging: whether the metrics are logged every 10 seconds.
         listen: False for a server that is mounted in somebody else's site, and has no port of its own.
 
@@ -125,6 +127,7 @@ class ServerConfig:
     per_ip_window: int = 60
     max_channels: int = 100_000
     history_total: int | None = None
+    drain: int = 0
     metrics_logging: bool = True
     listen: bool = True
 

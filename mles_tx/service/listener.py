@@ -50,6 +50,7 @@ class Listener(PortService):
         certificates: CertificateService,
     ) -> None:
         super().__init__(reactor, config, config.listen_port, "--port")
+        self.spread = float(config.drain)
         self._certificates = certificates
         self.websocket = MlesFactory(
             reactor,
@@ -76,13 +77,16 @@ class Listener(PortService):
         return ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface)
 
     def tell_all(self) -> "Deferred[None]":
-        return self.websocket.close_all(CloseReason.SERVER_STOPPING)
+        # Who spreads the end over a while has somebody else take the members in: for them it is a restart.
+        reason = CloseReason.SERVER_RESTARTING if self.spread else CloseReason.SERVER_STOPPING
+        return self.websocket.close_all(reason, self.spread)
 
     async def drain(self) -> None:
         await super().drain()
         self.websocket.stop()
 
     def abort(self) -> None:
+        self.websocket.close_rest()
         self.websocket.abort_all()
         super().abort()
 

@@ -57,6 +57,14 @@ class Options(usage.Options):
         ["acme-hmac-key", None, None, "File with the HMAC key of --acme-key-id, as the authority gave it.", Path],
         ["acme-key-id", None, None, "Account with the authority that ours is to be bound to, where it asks for one."],
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
+        [
+            "drain",
+            None,
+            0,
+            "Seconds over which members are told to go when the server ends, 0 to 3600; for a server whose members"
+            " another one takes in. 0 tells all at once.",
+            whole_number("--drain", 0, 3600),
+        ],
         ["key-file", None, None, "File with the key that clients need to join, instead of MLES_KEY.", Path],
         [
             "filelimit",
@@ -234,6 +242,7 @@ class Options(usage.Options):
             per_ip_window=self["per-ip-window"],
             max_channels=self["max-channels"],
             history_total=self["history-total"],
+            drain=self["drain"],
             metrics_logging=not self["no-metrics-logging"],
         )
 

@@ -33,9 +33,11 @@ class PortService(Service):
 
     Attributes:
         door: what every connection meets first.
+        spread: seconds over which `tell_all` spreads what it says.
     """
 
     door: DoorFactory
+    spread = 0.0
 
     def __init__(self, reactor: Any, config: ServerConfig, number: int, option: str) -> None:
         self._reactor = reactor
@@ -100,7 +102,7 @@ class PortService(Service):
         self._sockets = []
         gone = self.tell_all()
         self.door.finish_all()
-        cut = self._reactor.callLater(DRAIN_SECONDS, self.abort)
+        cut = self._reactor.callLater(self.spread + DRAIN_SECONDS, self.abort)
         await gone
         await self.door.when_empty()
         if cut.active():

@@ -113,6 +113,7 @@ class MlesService(MultiService):
         super().__init__()
         self.config = config
         self._metrics = Metrics()
+        self._is_stopping = False
         self.channels = ChannelService(reactor, config, self._metrics)
         self.channels.setServiceParent(self)
         self.certificates = CertificateService(reactor, config)
@@ -142,8 +143,11 @@ class MlesService(MultiService):
         return self._metrics.snapshot()
 
     def not_ready(self) -> list[str]:
-        """Why this server cannot do all it is there for, a line each; empty: it can."""
-        return self.certificates.not_ready()
+        """Why this server cannot do all it is there for, a line each; empty: it can.
+
+        It says so from the moment it is told to stop, before anything else happens.
+        """
+        return ["the server is stopping"] if self._is_stopping else self.certificates.not_ready()
 
     def abort(self) -> None:
         """Cut off whoever is still there; for when stopping takes too long."""
@@ -196,18 +200,29 @@ class MlesService(MultiService):
         await maybeDeferred(self.channels.registry.join, make_header(uid, channel, history), member)
         return member
 
+    def startService(self) -> None:
+        """Accept connections, and do all that takes no root.
+
+        Raises:
+            BindError: an address cannot be listened on.
+            CertificateError: the cache directory cannot be used.
+        """
+        self._is_stopping = False
+        super().startService()
+
     def stopService(self) -> "Deferred[None]":
         """Stop, listener first.
 
         Returns:
             A Deferred that fires when no connection, timer or descriptor is left.
         """
+        self._is_stopping = True
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self.housekeeping.stopService()
         ports = [self.listener] if self.redirect is None else [self.listener, self.redirect]
         await DeferredList([port.stopService() for port in ports], consumeErrors=True)
+        self.housekeeping.stopService()
         await self.certificates.stopService()
         self.channels.stopService()

@@ -4,6 +4,7 @@ What a peer says goes to its `Session`; what that means goes to the registry of 
 a connection is read, whether its peer is still there, and what is logged about it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -24,6 +25,7 @@ from mles_tx.protocol.header import HEADER_SECONDS, MAX_MESSAGE_BYTES, Header
 from mles_tx.protocol.ratelimit import MessageRate
 from mles_tx.protocol.session import Session, State
 
+from .drain import Drain
 from .heartbeat import Heartbeat
 from .origins import OriginPolicy, any_origin
 from .websocket import WebSocketConnection, WebSocketFactory
@@ -319,29 +321,53 @@ class MlesFactory(WebSocketFactory):
             clock, HEADER_SECONDS, lambda connection: connection.close(CloseReason.NO_HEADER)
         )
         self._empty: Deferred[None] | None = None
+        self._drain: Drain[WebSocketConnection] | None = None
 
     def forget(self, connection: WebSocketConnection) -> None:
         super().forget(connection)
         self.metrics.active_connections = len(self.connections)
         if not self.connections and self._empty is not None:
             empty, self._empty = self._empty, None
+            self._stop_drain()
             empty.callback(None)
 
-    def close_all(self, reason: CloseReason) -> "Deferred[None]":
-        """Deliver what was said, and tell everybody that it is over.
+    def close_all(self, reason: CloseReason, seconds: float = 0.0) -> "Deferred[None]":
+        """Tell everybody that it is over, and before that deliver to them what was said.
+
+        Args:
+            reason: what they are told.
+            seconds: over how long that is spread; who is not told yet is served as ever.
 
         Returns:
-            A Deferred that fires when the last connection is gone: within `CLOSE_SECONDS`.
+            A Deferred that fires when the last connection is gone: within `CLOSE_SECONDS` after the last was told.
         """
+
+        def tell(connections: Sequence[WebSocketConnection]) -> None:
+            self.registry.flush()
+            for connection in connections:
+                connection.close(reason)
+
         self.registry.flush()
-        for connection in list(self.connections):
-            connection.close(reason)
+        self._drain = Drain(self.clock, self.connections, seconds, tell)
+        self._drain.start()
         if not self.connections:
+            self._stop_drain()
             return succeed(None)
         self._empty = Deferred()
         return self._empty
 
+    def close_rest(self) -> None:
+        """Tell those whom `close_all` has not told yet, now."""
+        if self._drain is not None:
+            self._drain.finish()
+
+    def _stop_drain(self) -> None:
+        if self._drain is not None:
+            self._drain.stop()
+            self._drain = None
+
     def stop(self) -> None:
         super().stop()
+        self._stop_drain()
         self.heartbeat.stop()
         self.awaiting_header.stop()

@@ -15,6 +15,7 @@ from mles_tx.transport.certificates.names import names_of
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError, has_ipv6
 from tests.transport.certificates.making import make
+from tests.transport.fakes import FakeTransport
 from tests.transport.hellos import (
     ALERT,
     BAD_SUITES,
@@ -205,6 +206,68 @@ class DrainTests(DrainTestCase):
         alice.hang_up()
         bob.hang_up()
         self.assertIsNone(self.successResultOf(stopped))
+
+
+class SpreadDrainTests(DrainTestCase):
+    """The end of a server whose members another one takes in, on a clock."""
+
+    drain = 6
+
+    def closed(self, peers: list[FakeTransport]) -> list[tuple[int, str]]:
+        """What those of some members were told who have just been; they hang up."""
+        codes = []
+        for peer in list(peers):
+            last = [frame for frame in read_frames(peer.taken()) if frame.opcode == 8]
+            if last:
+                codes.append(close_of(last[0]))
+                peer.receive(client_frame(8, last[0].payload[:2]))
+                peer.hang_up()
+                peers.remove(peer)
+        return codes
+
+    def test_spread(self) -> None:
+        """First it is not ready any more, then nobody new gets in; members are told to come back, one by one."""
+        members = [self.member(uid) for uid in ("alice", "bob", "carol")]
+        idle = self.connect(b"GET / HT")
+        self.assertEqual(self.service.not_ready(), [])
+        stopped = self.service.stopService()
+        self.assertEqual(self.service.not_ready(), ["the server is stopping"])
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.assertTrue(idle.finished)
+        idle.hang_up()
+        for number in (2, 1, 0):
+            self.assertNoResult(stopped)
+            self.assertEqual((self.closed(members), len(members)), ([(1012, "server is restarting")], number))
+            self.reactor.advance(2)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assert_all_gone()
+
+    def test_who_does_not_answer_is_cut_off(self) -> None:
+        """Each has the same time to answer from the moment it is told; half requests are waited for no longer."""
+        members = [self.member(uid) for uid in ("alice", "bob")]
+        stopped = self.service.stopService()
+        self.reactor.advance(0)
+        self.reactor.pump([1] * int(websocket.CLOSE_SECONDS))
+        self.assertEqual(sorted(member.aborted for member in members), [False, True])
+        self.assertNoResult(stopped)
+        self.reactor.advance(3)
+        self.assertEqual([member.aborted for member in members], [True, True])
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assert_all_gone()
+
+    def test_abort(self) -> None:
+        """Who does not want to wait cuts it short: everybody has been told all the same."""
+        self.patch(websocket, "CLOSE_SECONDS", 3600.0)
+        members = [self.member(uid) for uid in ("alice", "bob", "carol")]
+        stopped = self.service.stopService()
+        self.reactor.advance(0)
+        self.service.abort()
+        for member in members:
+            self.assertEqual(close_of(read_frames(member.taken())[-1])[0], 1012)
+            self.assertTrue(member.aborted)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assert_all_gone()
 
 
 class SecureServerTests(ServerTestCase):
