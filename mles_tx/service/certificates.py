@@ -155,7 +155,7 @@ class CertificateService(Service):
                 names,
                 self._config.authority,
                 self._fixed,
-                http_01=self._config.redirect_port is not None,
+                http_01=self._config.redirects,
             )
             issuing.startService()
             self._issuing, self._shown = issuing, issuing.certificates

@@ -14,6 +14,7 @@ from platformdirs import user_state_path
 
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
+from mles_tx.transport.inherited import SystemdSocket
 from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
 
 from .resources import machine_memory
@@ -75,6 +76,7 @@ class ServerConfig:
         domains: host names or addresses to serve, lower case; none: the local mode, for this machine alone.
         port: where to listen; None: 443 with TLS, else 8080; 0: one that is free.
         interfaces: numeric addresses to listen on; none: all with TLS, else loopback.
+        listen_on: sockets that listen already when the process starts, instead of port and interfaces.
         tls: False behind a proxy that speaks TLS. The local mode never does.
         certificates: files, certificate with chain and private key; the first is the default. Without them a
             certificate is ordered for each domain by ACME; the terms of the authority are agreed to by that.
@@ -84,7 +86,8 @@ class ServerConfig:
         acme_ca: PEM file with the certificates to trust when talking to it, instead of the system's.
         acme_account: an account with the authority that ours is to be bound to.
         redirect_port: where browsers are sent from http to https and HTTP-01 is answered; 0: one that is free;
-            None: nowhere.
+            None: nowhere, unless there is `redirect_on`.
+        redirect_on: sockets for that which listen already when the process starts.
         wwwroot: directory with one directory a domain; None: the bundled page.
         key: the server's key, not empty; None: none is needed to join.
         limit: messages in a channel's history, 1 to 999999.
@@ -108,6 +111,7 @@ class ServerConfig:
     domains: tuple[str, ...] = ()
     port: int | None = None
     interfaces: tuple[str, ...] = ()
+    listen_on: tuple[SystemdSocket, ...] = ()
     tls: bool = True
     certificates: tuple[tuple[Path, Path], ...] = ()
     cache: Path = field(default_factory=state_directory)
@@ -116,6 +120,7 @@ class ServerConfig:
     acme_ca: Path | None = None
     acme_account: ExternalAccount | None = None
     redirect_port: int | None = None
+    redirect_on: tuple[SystemdSocket, ...] = ()
     wwwroot: Path | None = None
     key: bytes | None = field(default=None, repr=False)
     limit: int = 200
@@ -149,6 +154,7 @@ class ServerConfig:
                 raise ConfigError(
                     f"--interface {interface!r}: not an IP address; give one of this machine's, or 0.0.0.0 for all"
                 )
+        self._check_inherited()
         if self.key == b"":
             raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
         if self.wwwroot is not None and not self.wwwroot.is_dir():
@@ -158,8 +164,26 @@ class ServerConfig:
         else:
             self._check_public()
 
+    def _check_inherited(self) -> None:
+        for given, option, others in (
+            (self.listen_on, "--listen", ((self.port is not None, "--port"), (self.interfaces, "--interface"))),
+            (self.redirect_on, "--redirect-listen", ((self.redirect_port is not None, "--redirect-port"),)),
+        ):
+            for is_given, other in others:
+                if given and is_given:
+                    raise ConfigError(f"{option}: {other} is given as well; keep one of them")
+            seen: set[SystemdSocket] = set() if option == "--listen" else set(self.listen_on)
+            for wanted in given:
+                if wanted in seen:
+                    raise ConfigError(f"{option} {wanted}: taken already; name each socket once")
+                seen.add(wanted)
+
     def _check_local(self) -> None:
-        for given, option in ((self.interfaces, "--interface"), (self.certificates, "--certificate")):
+        for given, option in (
+            (self.interfaces, "--interface"),
+            (self.listen_on, "--listen"),
+            (self.certificates, "--certificate"),
+        ):
             if given:
                 raise ConfigError(f"{option}: needs --domains; without it only this machine is served")
         self._refuse_acme("needs --domains; without it only this machine is served")
@@ -170,7 +194,7 @@ class ServerConfig:
                 raise ConfigError("--certificate: of no use with --no-tls; leave one of them away")
             self._refuse_acme("of no use with --no-tls; leave one of them away")
             return
-        if self.redirect_port and self.redirect_port == self.listen_port:
+        if self.redirect_port and self.redirect_port == self.listen_port and not self.listen_on:
             raise ConfigError(f"--redirect-port {self.redirect_port}: that is --port already; give another one")
         for email in self.emails:
             if _EMAIL.fullmatch(email) is None:
@@ -201,6 +225,7 @@ class ServerConfig:
             (self.acme_ca, "--acme-ca"),
             (self.acme_account, "--acme-key-id"),
             (redirect and self.redirect_port is not None, "--redirect"),
+            (redirect and self.redirect_on, "--redirect-listen"),
         ):
             if given:
                 raise ConfigError(f"{option}: {reason}")
@@ -214,6 +239,11 @@ class ServerConfig:
     def speaks_tls(self) -> bool:
         """Whether connections are encrypted here."""
         return self.tls and not self.is_local
+
+    @property
+    def redirects(self) -> bool:
+        """Whether browsers are sent from http to https."""
+        return self.redirect_port is not None or bool(self.redirect_on)
 
     @property
     def authority(self) -> Authority:

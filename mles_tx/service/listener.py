@@ -15,6 +15,7 @@ from mles_tx.protocol.closing import CloseReason
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.connection import MlesFactory, Settings
 from mles_tx.transport.door import DoorFactory
+from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.transport.port import ListeningPort
 from mles_tx.web.files import SiteFiles
 from mles_tx.web.hosts import make_site
@@ -37,6 +38,7 @@ class Listener(PortService):
         registry: where members join.
         metrics: where connections are counted.
         certificates: what is shown to clients; it is started first.
+        inherited: sockets that listen already, if the configuration asks for some.
     """
 
     _log = Logger()
@@ -48,8 +50,9 @@ class Listener(PortService):
         registry: ChannelRegistry,
         metrics: Metrics,
         certificates: CertificateService,
+        inherited: InheritedSockets | None = None,
     ) -> None:
-        super().__init__(reactor, config, config.listen_port, "--port")
+        super().__init__(reactor, config, config.listen_port, "--port", config.listen_on, "--listen", inherited)
         self.spread = float(config.drain)
         self._certificates = certificates
         self.websocket = MlesFactory(

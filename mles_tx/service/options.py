@@ -16,7 +16,7 @@ import mles_tx
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 
 from .config import ConfigError, ServerConfig, state_directory
-from .parsing import canonical_address, directory_url, domain_names, whole_number
+from .parsing import canonical_address, directory_url, domain_names, inherited_socket, whole_number
 
 __all__ = ["Options"]
 
@@ -161,6 +161,8 @@ class Options(usage.Options):
         self["domains"] = []
         self["email"] = []
         self["interface"] = []
+        self["listen"] = []
+        self["redirect-listen"] = []
         self["certificate"] = []
         self["private-key"] = []
 
@@ -183,6 +185,14 @@ class Options(usage.Options):
         address = canonical_address(value)
         if address not in self["interface"]:
             self["interface"].append(address)
+
+    def opt_listen(self, value: str) -> None:
+        """Socket to listen on that systemd passes, systemd:index=N or systemd:name=NAME; may be given again."""
+        self["listen"].append(inherited_socket("--listen", value))
+
+    def opt_redirect_listen(self, value: str) -> None:
+        """Likewise for --redirect, and switches it on; may be given again."""
+        self["redirect-listen"].append(inherited_socket("--redirect-listen", value))
 
     def opt_certificate(self, value: str) -> None:
         """PEM file with a certificate and its chain; may be given again, each with its --private-key."""
@@ -223,6 +233,7 @@ class Options(usage.Options):
             domains=tuple(self["domains"]),
             port=self["port"],
             interfaces=tuple(self["interface"]),
+            listen_on=tuple(self["listen"]),
             tls=not self["no-tls"],
             certificates=tuple(zip(self["certificate"], self["private-key"], strict=True)),
             cache=self["cache"] or self._state_directory(),
@@ -230,7 +241,8 @@ class Options(usage.Options):
             acme_directory=self._acme_directory(),
             acme_ca=self["acme-ca"],
             acme_account=self._acme_account(),
-            redirect_port=_HTTP_PORT if self["redirect"] and self["redirect-port"] is None else self["redirect-port"],
+            redirect_port=self._redirect_port(),
+            redirect_on=tuple(self["redirect-listen"]),
             wwwroot=self["wwwroot"],
             key=self._key(),
             limit=self["limit"],
@@ -245,6 +257,11 @@ class Options(usage.Options):
             drain=self["drain"],
             metrics_logging=not self["no-metrics-logging"],
         )
+
+    def _redirect_port(self) -> int | None:
+        given: int | None = self["redirect-port"]
+        is_default = self["redirect"] and given is None and not self["redirect-listen"]
+        return _HTTP_PORT if is_default else given
 
     def _acme_directory(self) -> str | None:
         directory: str | None = self["acme-directory"]

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from twisted.python import usage
 
-__all__ = ["canonical_address", "directory_url", "domain_names", "whole_number"]
+from mles_tx.transport.inherited import SystemdSocket, systemd_socket
+
+__all__ = ["canonical_address", "directory_url", "domain_names", "inherited_socket", "whole_number"]
 
 #: What a URL is made of, less what only fragments and logins need (RFC 8555 section 6.1 wants plain https).
 _NOT_IN_DIRECTORY_URL = frozenset('#@\\"<>')
@@ -40,6 +42,17 @@ def canonical_address(name: str) -> str:
 def domain_names(text: str) -> list[str]:
     """The domains of one `--domains`: by commas, in lower case, without the root's dot."""
     return [canonical_address(name.strip().lower().rstrip(".")) for name in text.split(",")]
+
+
+def inherited_socket(option: str, text: str) -> SystemdSocket:
+    """A socket of `--listen` or `--redirect-listen`."""
+    try:
+        return systemd_socket(text)
+    except ValueError:
+        raise usage.UsageError(
+            f"{option} {text!r}: give systemd:index=N or systemd:name=NAME; for an address there are"
+            " --port and --interface"
+        ) from None
 
 
 def directory_url(text: str) -> str:

@@ -6,13 +6,15 @@ told, the rest cut off after a grace. It must not know what is said on them.
 
 import socket
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from mles_tx.transport.door import DoorFactory
-from mles_tx.transport.port import ListeningPort, bind, usable
+from mles_tx.transport.inherited import InheritedSockets, InheritError, SystemdSocket
+from mles_tx.transport.port import BindError, ListeningPort, bind, usable
 
 from .config import ServerConfig
 
@@ -30,6 +32,9 @@ class PortService(Service):
         config: on which addresses.
         number: the port's number; 0: one that is free.
         option: what the operator may change when it cannot be listened on.
+        wanted: sockets that listen already, instead of an address and a number.
+        wanted_by: the option that asks for them.
+        inherited: where those are.
 
     Attributes:
         door: what every connection meets first.
@@ -39,11 +44,23 @@ class PortService(Service):
     door: DoorFactory
     spread = 0.0
 
-    def __init__(self, reactor: Any, config: ServerConfig, number: int, option: str) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: ServerConfig,
+        number: int,
+        option: str,
+        wanted: Sequence[SystemdSocket] = (),
+        wanted_by: str = "--listen",
+        inherited: InheritedSockets | None = None,
+    ) -> None:
         self._reactor = reactor
         self._config = config
         self._number = number
         self._option = option
+        self._wanted = wanted
+        self._wanted_by = wanted_by
+        self._inherited = inherited or InheritedSockets()
         self._sockets: list[socket.socket] = []
         self._ports: list[ListeningPort] = []
 
@@ -72,6 +89,12 @@ class PortService(Service):
         """
         super().privilegedStartService()
         if not self._config.listen:
+            return
+        if self._wanted:
+            try:
+                self._sockets = self._inherited.take(*self._wanted)
+            except InheritError as error:
+                raise BindError(f"{self._wanted_by} {error}") from None
             return
         interfaces = self._config.listen_interfaces
         if not self._config.interfaces:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.door import DoorFactory
+from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.transport.port import ListeningPort
 from mles_tx.web.redirect import make_redirect_site
 
@@ -29,6 +30,7 @@ class RedirectListener(PortService):
             a source address has as many connections on both ports together as it may have.
         https_port: asked at each request for the TLS port.
         challenge: asked for the answer to a challenge's token; None: there is none.
+        inherited: sockets that listen already, if the configuration asks for some.
     """
 
     def __init__(
@@ -39,8 +41,9 @@ class RedirectListener(PortService):
         admission: Admission,
         https_port: Callable[[], int],
         challenge: Callable[[str], bytes | None] = lambda token: None,
+        inherited: InheritedSockets | None = None,
     ) -> None:
-        super().__init__(reactor, config, port, "--redirect-port")
+        super().__init__(reactor, config, port, "--redirect-port", config.redirect_on, "--redirect-listen", inherited)
         self._admission = admission
         site = make_redirect_site(config.hosts, https_port, challenge)
         self.door = DoorFactory(reactor, None, site, lambda: admission.is_full)

@@ -26,6 +26,7 @@ from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics, MetricsSnapshot
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.header import make_header
+from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.web.mount import MlesResource
 
 from .certificates import CertificateService
@@ -109,6 +110,8 @@ class MlesService(MultiService):
         reactor: where it is to run.
     """
 
+    _log = Logger()
+
     def __init__(self, config: ServerConfig, reactor: Any) -> None:
         super().__init__()
         self.config = config
@@ -118,17 +121,21 @@ class MlesService(MultiService):
         self.channels.setServiceParent(self)
         self.certificates = CertificateService(reactor, config)
         self.certificates.setServiceParent(self)
-        self.listener = Listener(reactor, config, self.channels.registry, self._metrics, self.certificates)
+        self._inherited = InheritedSockets()
+        self.listener = Listener(
+            reactor, config, self.channels.registry, self._metrics, self.certificates, self._inherited
+        )
         self.listener.setServiceParent(self)
         self.redirect: RedirectListener | None = None
-        if config.redirect_port is not None and config.listen:
+        if config.redirects and config.listen:
             self.redirect = RedirectListener(
                 reactor,
                 config,
-                config.redirect_port,
+                config.redirect_port or 0,
                 self.listener.admission,
                 lambda: self.listener.addresses[0][1],
                 self.certificates.challenge,
+                self._inherited,
             )
             self.redirect.setServiceParent(self)
         self.housekeeping = Housekeeping(reactor, self)
@@ -209,6 +216,12 @@ class MlesService(MultiService):
         """
         self._is_stopping = False
         super().startService()
+        if self.config.listen_on or self.config.redirect_on:
+            for left in self._inherited.left_over():
+                self._log.warn(
+                    "inherited socket {left} is in no --listen and no --redirect-listen: nobody answers there",
+                    left=left,
+                )
 
     def stopService(self) -> "Deferred[None]":
         """Stop, listener first.
@@ -223,6 +236,7 @@ class MlesService(MultiService):
     async def _stop(self) -> None:
         ports = [self.listener] if self.redirect is None else [self.listener, self.redirect]
         await DeferredList([port.stopService() for port in ports], consumeErrors=True)
+        self._inherited.give_back()
         self.housekeeping.stopService()
         await self.certificates.stopService()
         self.channels.stopService()

@@ -15,6 +15,7 @@ import mles_tx
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.options import Options
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
+from mles_tx.transport.inherited import SystemdSocket
 
 STATE = Path("/var/lib/mles")
 
@@ -119,6 +120,22 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--domains a.test,b.test --domains A.test.", {"domains": ("a.test", "b.test")}),
     ("--domains xn--bcher-kva.test,_chat.a-b.test", {"domains": ("xn--bcher-kva.test", "_chat.a-b.test")}),
     ("--no-tls --domains example.org", {"domains": ("example.org",), "tls": False}),
+    (
+        "--domains localhost --listen systemd:name=https --listen systemd:domain=INET:index=0",
+        {"domains": ("localhost",), "listen_on": (SystemdSocket(None, "https"), SystemdSocket(0, None, "INET"))},
+    ),
+    (
+        "--domains localhost --redirect-listen systemd:index=1 --redirect-listen systemd:index=2",
+        {"domains": ("localhost",), "redirect_on": (SystemdSocket(1), SystemdSocket(2))},
+    ),
+    (
+        "--domains localhost --redirect --redirect-listen systemd:index=1",
+        {"domains": ("localhost",), "redirect_on": (SystemdSocket(1),)},
+    ),
+    (
+        "--domains localhost --listen systemd:index=0 --redirect-port 443",
+        {"domains": ("localhost",), "listen_on": (SystemdSocket(0),), "redirect_port": 443},
+    ),
     ("--drain 30", {"drain": 30}),
     ("--drain 0", {}),
     ("--domains localhost --interface 127.0.0.1", {"domains": ("localhost",), "interfaces": ("127.0.0.1",)}),
@@ -156,6 +173,7 @@ _WHOLE = "give a whole number from "
 _HOST = ": not a host name; give names like example.org, international ones in their xn-- form"
 _LISTS = "; --help lists the options"
 _INTERFACE = ": not an IP address; give one of this machine's, or 0.0.0.0 for all"
+_SOCKET = "give systemd:index=N or systemd:name=NAME; for an address there are --port and --interface"
 _PAIR = "--certificate: each one needs its --private-key, given in the same order"
 
 _LOCAL = "needs --domains; without it only this machine is served"
@@ -267,6 +285,34 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--redirect-port 8081 --no-tls --domains example.org", f"--redirect: {_NO_TLS}"),
     (f"{ORDERING} --redirect-port 65536", f"--redirect-port '65536': {_WHOLE}0 to 65535"),
     (f"{ORDERING} --redirect-port http", f"--redirect-port 'http': {_WHOLE}0 to 65535"),
+    *(
+        (f"--domains localhost {option} {text}", f"{option} '{text}': {_SOCKET}")
+        for option in ("--listen", "--redirect-listen")
+        for text in ("tcp:443", "systemd:", "systemd:index=x", "443")
+    ),
+    ("--listen systemd:index=0", "--listen: needs --domains; without it only this machine is served"),
+    ("--redirect-listen systemd:index=0", f"--redirect-listen: {_LOCAL}"),
+    ("--redirect-listen systemd:index=0 --no-tls --domains a.test", f"--redirect-listen: {_NO_TLS}"),
+    (
+        "--domains localhost --listen systemd:index=0 --port 443",
+        "--listen: --port is given as well; keep one of them",
+    ),
+    (
+        "--domains localhost --listen systemd:index=0 --interface ::1",
+        "--listen: --interface is given as well; keep one of them",
+    ),
+    (
+        "--domains localhost --redirect-listen systemd:index=0 --redirect-port 0",
+        "--redirect-listen: --redirect-port is given as well; keep one of them",
+    ),
+    (
+        "--domains localhost --listen systemd:index=0 --listen systemd:index=0",
+        "--listen systemd:index=0: taken already; name each socket once",
+    ),
+    (
+        "--domains localhost --listen systemd:index=0 --redirect-listen systemd:index=0",
+        "--redirect-listen systemd:index=0: taken already; name each socket once",
+    ),
     ("--drain 3601", f"--drain '3601': {_WHOLE}0 to 3600"),
     ("--drain 1.5", f"--drain '1.5': {_WHOLE}0 to 3600"),
     ("--staging=yes", f"option --staging must not have an argument{_LISTS}"),
@@ -377,6 +423,7 @@ class ArgumentTests(OptionsTestCase):
                 "interface": [],
                 "key-file": None,
                 "limit": 200,
+                "listen": [],
                 "max-channels": 100000,
                 "max-missed-pongs": 3,
                 "no-metrics-logging": 0,
@@ -388,6 +435,7 @@ class ArgumentTests(OptionsTestCase):
                 "private-key": [],
                 "rate-limit": 100,
                 "redirect": 0,
+                "redirect-listen": [],
                 "redirect-port": None,
                 "staging": 0,
                 "wwwroot": None,

@@ -1,6 +1,8 @@
 """Listening sockets and the door behind them: bound, accepting, drained, gone."""
 
+import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from mles_tx.service.config import ServerConfig
 from mles_tx.service.ports import DRAIN_SECONDS, PortService
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.door import Door, DoorFactory
+from mles_tx.transport.inherited import InheritedSockets, SystemdSocket
 from mles_tx.transport.port import BindError, ListeningPort
 from tests.transport.fakes import FakeTransport
 
@@ -31,8 +34,15 @@ def descriptors() -> set[Path]:
 class Service(PortService):
     """The least there is to a service with ports; what it is told to do is written down."""
 
-    def __init__(self, reactor: Any, config: ServerConfig = CONFIG, number: int = 0) -> None:
-        super().__init__(reactor, config, number, "--some-port")
+    def __init__(
+        self,
+        reactor: Any,
+        config: ServerConfig = CONFIG,
+        number: int = 0,
+        wanted: Sequence[SystemdSocket] = (),
+        inherited: InheritedSockets | None = None,
+    ) -> None:
+        super().__init__(reactor, config, number, "--some-port", wanted, "--some-socket", inherited)
         self.admission = Admission(reactor, Metrics())
         self.door = DoorFactory(reactor, None, Site(Resource()))
         self.gone: Deferred[None] = Deferred()
@@ -51,6 +61,9 @@ class PortServiceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
+        service = self.start(Service(self.reactor))  # the first port of a process has Twisted open something for good
+        service.gone.callback(None)
+        self.stop(service)
         self.before = descriptors()
 
     def start(self, service: Service) -> Service:
@@ -107,6 +120,32 @@ class PortServiceTests(SynchronousTestCase):
         self.before = descriptors()
         self.assertRaises(BindError, Service(self.reactor, number=port).startService)
         self.assertEqual(descriptors(), self.before)
+
+    def test_inherited(self) -> None:
+        """Sockets that listen already are served, and go on listening when the service has stopped; once more, too."""
+        listening, port = occupied()
+        self.addCleanup(listening.close)
+        self.before = descriptors()
+        environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+        inherited = InheritedSockets(environ, listening.fileno())
+        for _ in range(2):
+            service = self.start(Service(self.reactor, wanted=[SystemdSocket(0)], inherited=inherited))
+            self.assertEqual(service.addresses, [("127.0.0.1", port)])
+            service.gone.callback(None)
+            self.assert_over(service, self.stop(service))
+            inherited.give_back()
+            with socket.create_connection(("127.0.0.1", port), 5):
+                listening.accept()[0].close()
+
+    def test_not_inherited(self) -> None:
+        """A socket that was not passed is told, with the option that asks for it."""
+        service = Service(self.reactor, wanted=[SystemdSocket(None, "https")], inherited=InheritedSockets({}))
+        error = self.assertRaises(BindError, service.privilegedStartService)
+        self.assertEqual(
+            str(error),
+            "--some-socket systemd:name=https: no socket was passed: start it by its socket unit,"
+            " or leave the option away",
+        )
 
     def test_never_started(self) -> None:
         """Sockets that were bound and never accepted anybody are closed."""
