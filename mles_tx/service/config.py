@@ -17,6 +17,7 @@ from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.inherited import SystemdSocket
 from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
 
+from .privileges import Account
 from .resources import machine_memory
 
 __all__ = ["LOOPBACK", "ConfigError", "ServerConfig", "state_directory"]
@@ -59,9 +60,9 @@ _MAX_ACME_NAME = 240
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 
 
-def state_directory() -> Path:
-    """Where a program's state goes on this platform, for the user it runs as."""
-    return user_state_path("mles_tx")
+def state_directory(home: Path | None = None) -> Path:
+    """Where a program's state goes on this platform: for the user it runs as, or in another one's home."""
+    return user_state_path("mles_tx") if home is None else home / ".local" / "state" / "mles_tx"
 
 
 class ConfigError(Exception):
@@ -100,6 +101,7 @@ class ServerConfig:
         per_ip_window: length of the window in seconds, 1 to 86399.
         max_channels: channels with members or a history, 1 or more.
         history_total: MiB of memory all histories together may take; None: a quarter of the machine's.
+        run_as: whom a program becomes once it has bound, if it was started as root; None: nobody else.
         drain: seconds over which members are told that the server ends, 0 to 3600; 0: all at once.
         metrics_logging: whether the metrics are logged every 10 seconds.
         listen: False for a server that is mounted in somebody else's site, and has no port of its own.
@@ -132,6 +134,7 @@ class ServerConfig:
     per_ip_window: int = 60
     max_channels: int = 100_000
     history_total: int | None = None
+    run_as: Account | None = None
     drain: int = 0
     metrics_logging: bool = True
     listen: bool = True

@@ -16,7 +16,8 @@ import mles_tx
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 
 from .config import ConfigError, ServerConfig, state_directory
-from .parsing import canonical_address, directory_url, domain_names, inherited_socket, whole_number
+from .parsing import canonical_address, directory_url, domain_names, inherited_socket, user_account, whole_number
+from .privileges import Account
 
 __all__ = ["Options"]
 
@@ -147,6 +148,13 @@ class Options(usage.Options):
             whole_number("--redirect-port", 0, 65535),
         ],
         [
+            "run-as",
+            None,
+            None,
+            "User to become once the ports are bound, USER or USER:GROUP, if it is started as root.",
+            user_account,
+        ],
+        [
             "wwwroot",
             "w",
             None,
@@ -254,6 +262,7 @@ class Options(usage.Options):
             per_ip_window=self["per-ip-window"],
             max_channels=self["max-channels"],
             history_total=self["history-total"],
+            run_as=self["run-as"],
             drain=self["drain"],
             metrics_logging=not self["no-metrics-logging"],
         )
@@ -290,7 +299,12 @@ class Options(usage.Options):
     def _state_directory(self) -> Path:
         # systemd lists several with colons; the first is ours.
         given = self._environ.get(b"STATE_DIRECTORY", b"").split(b":")[0]
-        return Path(os.fsdecode(given)) if given else state_directory()
+        if given:
+            return Path(os.fsdecode(given))
+        run_as: Account | None = self["run-as"]
+        if run_as is not None and run_as.home is None and self["domains"] and not self["no-tls"]:
+            raise ConfigError(f"--run-as {run_as}: has no home directory; give --cache, a directory of its own")
+        return state_directory(None if run_as is None else run_as.home)
 
     def _key(self) -> bytes | None:
         path, variable = self["key-file"], self._environ.get(b"MLES_KEY")

@@ -11,7 +11,9 @@ from twisted.python import usage
 
 from mles_tx.transport.inherited import SystemdSocket, systemd_socket
 
-__all__ = ["canonical_address", "directory_url", "domain_names", "inherited_socket", "whole_number"]
+from .privileges import Account, PrivilegeError, find_account
+
+__all__ = ["canonical_address", "directory_url", "domain_names", "inherited_socket", "user_account", "whole_number"]
 
 #: What a URL is made of, less what only fragments and logins need (RFC 8555 section 6.1 wants plain https).
 _NOT_IN_DIRECTORY_URL = frozenset('#@\\"<>')
@@ -53,6 +55,14 @@ def inherited_socket(option: str, text: str) -> SystemdSocket:
             f"{option} {text!r}: give systemd:index=N or systemd:name=NAME; for an address there are"
             " --port and --interface"
         ) from None
+
+
+def user_account(text: str) -> Account:
+    """The coerce function of `--run-as`."""
+    try:
+        return find_account(text)
+    except PrivilegeError as error:
+        raise usage.UsageError(f"--run-as {text!r}: {error}") from None
 
 
 def directory_url(text: str) -> str:

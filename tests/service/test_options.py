@@ -1,11 +1,13 @@
 """The command line and the environment."""
 
 import os
+import pwd
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from pwd import struct_passwd
 from typing import Any
 
 from platformdirs import user_state_path
@@ -14,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import mles_tx
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.options import Options
+from mles_tx.service.privileges import Account
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 from mles_tx.transport.inherited import SystemdSocket
 
@@ -136,6 +139,7 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
         "--domains localhost --listen systemd:index=0 --redirect-port 443",
         {"domains": ("localhost",), "listen_on": (SystemdSocket(0),), "redirect_port": 443},
     ),
+    ("--run-as 1234:5678 --cache /srv", {"run_as": Account(1234, 5678), "cache": Path("/srv")}),
     ("--drain 30", {"drain": 30}),
     ("--drain 0", {}),
     ("--domains localhost --interface 127.0.0.1", {"domains": ("localhost",), "interfaces": ("127.0.0.1",)}),
@@ -313,6 +317,11 @@ BAD: tuple[tuple[str, str], ...] = (
         "--domains localhost --listen systemd:index=0 --redirect-listen systemd:index=0",
         "--redirect-listen systemd:index=0: taken already; name each socket once",
     ),
+    ("--run-as root", "--run-as 'root': that is root; give a user that has no privileges"),
+    (
+        "--run-as no-such-user",
+        "--run-as 'no-such-user': no such user on this machine; make one (useradd --system), or give another",
+    ),
     ("--drain 3601", f"--drain '3601': {_WHOLE}0 to 3600"),
     ("--drain 1.5", f"--drain '1.5': {_WHOLE}0 to 3600"),
     ("--staging=yes", f"option --staging must not have an argument{_LISTS}"),
@@ -437,6 +446,7 @@ class ArgumentTests(OptionsTestCase):
                 "redirect": 0,
                 "redirect-listen": [],
                 "redirect-port": None,
+                "run-as": None,
                 "staging": 0,
                 "wwwroot": None,
             },
@@ -588,6 +598,18 @@ class EnvironmentTests(OptionsTestCase):
         ):
             self.assertEqual(self.config("", {b"STATE_DIRECTORY": value}).cache, cache)
         self.assertEqual(self.config("--cache here").cache, Path("here"))
+
+    def test_state_directory_of_another_user(self) -> None:
+        """Who is to become somebody else keeps its state in that user's home, if there is one."""
+        user = pwd.getpwnam("daemon")
+        self.patch(pwd, "getpwnam", lambda name: struct_passwd((*user[:5], str(self.root), user.pw_shell)))
+        self.assertEqual(self.config("--run-as daemon", {}).cache, self.root / ".local" / "state" / "mles_tx")
+        self.assertEqual(self.config("--run-as daemon", {b"STATE_DIRECTORY": b"/srv"}).cache, Path("/srv"))
+        self.assertEqual(self.config("--run-as daemon --cache here", {}).cache, Path("here"))
+        line = "--run-as 1234:5678 --domains localhost"
+        no_home = "--run-as 1234: has no home directory; give --cache, a directory of its own"
+        self.assert_refused(line, no_home, {})
+        self.assertEqual(self.config(f"{line} --no-tls", {}).cache, user_state_path("mles_tx"))
 
     def test_no_state_directory(self) -> None:
         """Without it, state goes where the platform puts it."""
