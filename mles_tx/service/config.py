@@ -38,6 +38,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_missed_pongs": (1, 9),
     "rate_limit": (0, 9999),
     "filelimit": (1, 999999),
+    "compression_cache": (0, 999999),
     "per_ip_limit": (0, 99999),
     "per_ip_window": (1, 86399),
     "max_channels": (1, 99999999),
@@ -96,6 +97,8 @@ class ServerConfig:
         max_missed_pongs: pings that may stay unanswered, 1 to 9.
         rate_limit: messages a second of one connection, 1 to 9999; 0: no limit.
         filelimit: files the web side has open at one time, 1 to 999999.
+        compression_cache: MiB of memory for files of the web side and what is made of them, to 999999; 0: none.
+        cors: whether pages are isolated from those of other origins (COOP, COEP and CORP).
         per_ip_limit: connections one address may open in a window, 1 to 99999; 0: any number; None: 60 with TLS,
             else any number, because then they all come from a proxy or from this machine.
         per_ip_window: length of the window in seconds, 1 to 86399.
@@ -130,6 +133,8 @@ class ServerConfig:
     max_missed_pongs: int = 3
     rate_limit: int = 100
     filelimit: int = 256
+    compression_cache: int = 10
+    cors: bool = False
     per_ip_limit: int | None = None
     per_ip_window: int = 60
     max_channels: int = 100_000

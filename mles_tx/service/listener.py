@@ -4,9 +4,12 @@ How it starts and stops is in `ports`.
 """
 
 import socket
+import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from mles_tx.channels.registry import ChannelRegistry
@@ -14,11 +17,15 @@ from mles_tx.metrics import Metrics
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.connection import MlesFactory, Settings
-from mles_tx.transport.door import DoorFactory
+from mles_tx.transport.door import PIECES_PER_TURN, DoorFactory
 from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.transport.port import ListeningPort
-from mles_tx.web.files import SiteFiles
+from mles_tx.transport.share import TurnShare
+from mles_tx.web.bodies import BodyCache
+from mles_tx.web.files import FileStock, SiteFiles
 from mles_tx.web.hosts import make_site
+from mles_tx.web.policy import Policy
+from mles_tx.web.quick import QuickAnswers
 
 from .certificates import CertificateService
 from .config import ServerConfig
@@ -73,7 +80,18 @@ class Listener(PortService):
             config.per_ip_window,
             connections_for(descriptor_limit(), config.filelimit),
         )
-        self.door = DoorFactory(reactor, self.websocket, make_site(self._sites()), lambda: self.admission.is_full)
+        share = TurnShare(reactor, PIECES_PER_TURN)
+        self.bodies = BodyCache(config.compression_cache * 1024 * 1024, self._in_thread)
+        sites = self._sites(FileStock(DeferredSemaphore(config.filelimit), self.bodies, share))
+        policy = Policy(config.speaks_tls, config.cors, certificates.demands_tls)
+        self.door = DoorFactory(
+            reactor,
+            self.websocket,
+            make_site(sites, policy),
+            lambda: self.admission.is_full,
+            QuickAnswers(sites, policy, time.time).answer,
+            share,
+        )
 
     def make_port(self, bound: socket.socket) -> ListeningPort:
         shown, preface = self._certificates.shown, self._certificates.preface
@@ -93,13 +111,16 @@ class Listener(PortService):
         self.websocket.abort_all()
         super().abort()
 
-    def _sites(self) -> dict[str, SiteFiles]:
+    def _in_thread(self, make: Callable[[], bytes]) -> "Deferred[bytes]":
+        made: Deferred[bytes] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), make)
+        return made
+
+    def _sites(self, stock: FileStock) -> dict[str, SiteFiles]:
         config = self._config
-        slots = DeferredSemaphore(config.filelimit)
         sites = {}
         for host, directory in config.hosts.items():
             root = bundled_pages() if config.wwwroot is None else config.wwwroot / directory
             if not root.is_dir():
                 self._log.warn("{root} is not a directory: {host} has no pages", root=str(root), host=host)
-            sites[host] = SiteFiles(root, slots)
+            sites[host] = SiteFiles(root, stock)
         return sites

@@ -40,6 +40,7 @@ class Options(usage.Options):
     )
 
     optFlags = (
+        ["cors", None, "Isolate pages from those of other origins (COOP, COEP and CORP), as SharedArrayBuffer needs."],
         ["no-metrics-logging", None, "Do not log the metrics every 10 seconds. SIGUSR1 logs them at any time."],
         ["no-tls", None, "Plain HTTP and WebSocket, for use behind a proxy that speaks TLS."],
         ["redirect", "r", "Send browsers from http to https, and let the authority validate there, on port 80."],
@@ -58,6 +59,13 @@ class Options(usage.Options):
         ["acme-hmac-key", None, None, "File with the HMAC key of --acme-key-id, as the authority gave it.", Path],
         ["acme-key-id", None, None, "Account with the authority that ours is to be bound to, where it asks for one."],
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
+        [
+            "compression-cache",
+            "C",
+            10,
+            "Megabytes of memory for files of the web side and their compressed forms; 0 keeps none.",
+            whole_number("--compression-cache", 1, 999999, or_zero=True),
+        ],
         [
             "drain",
             None,
@@ -258,6 +266,8 @@ class Options(usage.Options):
             max_missed_pongs=self["max-missed-pongs"],
             rate_limit=self["rate-limit"],
             filelimit=self["filelimit"],
+            compression_cache=self["compression-cache"],
+            cors=bool(self["cors"]),
             per_ip_limit=self["per-ip-limit"],
             per_ip_window=self["per-ip-window"],
             max_channels=self["max-channels"],

@@ -23,6 +23,7 @@ from mles_tx.transport.door import (
     MAX_LEAVE_LOOKS,
     DoorFactory,
 )
+from mles_tx.transport.share import TurnShare
 from mles_tx.web.hosts import make_site
 from tests.wire import header, split_answer, upgrade
 
@@ -61,7 +62,8 @@ class DoorTestCase(SynchronousTestCase):
         sites: dict[str, Any] = {"localhost": Data(b"<!doctype html>hello", "text/html"), "late": self.late}
         self.websocket = MlesFactory(self.clock, registry, Settings())
         self.is_full = False
-        self.factory = DoorFactory(self.clock, self.websocket, make_site(sites), lambda: self.is_full)
+        share = TurnShare(self.clock, 1_000_000)  # all in one turn
+        self.factory = DoorFactory(self.clock, self.websocket, make_site(sites), lambda: self.is_full, share=share)
 
     def connect(self, *provides: Any) -> FakeTransport:
         """A peer that has connected and said nothing."""
@@ -349,7 +351,7 @@ class WithoutWebSocketTests(DoorTestCase):
     def setUp(self) -> None:
         super().setUp()
         site = make_site({"localhost": Data(b"a page", "text/html")})
-        self.factory = DoorFactory(self.clock, None, site, lambda: self.is_full)
+        self.factory = DoorFactory(self.clock, None, site, lambda: self.is_full, share=TurnShare(self.clock, 1_000_000))
 
     def test_upgrade(self) -> None:
         """Who asks for an upgrade gets what everybody gets, and the connection goes on."""
