@@ -7,11 +7,12 @@ used.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from platformdirs import user_state_path
 
+from mles_tx.protocol.forwarded import TrustedProxies, parse_network
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.inherited import SystemdSocket
@@ -70,6 +71,15 @@ class ConfigError(Exception):
     """Values that cannot be served with; the text names the option and the remedy."""
 
 
+def _remedy_for_network(text: str) -> str:
+    try:
+        if "%" in text:
+            return "leave the zone away"
+        return f"write it as {ip_network(text, strict=False)}, or give a single address"
+    except ValueError:
+        return "not an address or network; give some like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
+
+
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """One server's configuration.
@@ -99,8 +109,10 @@ class ServerConfig:
         filelimit: files the web side has open at one time, 1 to 999999.
         compression_cache: MiB of memory for files of the web side and what is made of them, to 999999; 0: none.
         cors: whether pages are isolated from those of other origins (COOP, COEP and CORP).
-        per_ip_limit: connections one address may open in a window, 1 to 99999; 0: any number; None: 60 with TLS,
-            else any number, because then they all come from a proxy or from this machine.
+        trusted_proxies: addresses and networks of proxies whose X-Forwarded-For is believed.
+        proxy_protocol: whether each connection begins with a header of the PROXY protocol, and comes from one of them.
+        per_ip_limit: connections one address may open in a window, 1 to 99999; 0: any number; None: 60 with TLS or
+            trusted proxies, else any number, because then they all come from a proxy or from this machine.
         per_ip_window: length of the window in seconds, 1 to 86399.
         max_channels: channels with members or a history, 1 or more.
         history_total: MiB of memory all histories together may take; None: a quarter of the machine's.
@@ -135,6 +147,8 @@ class ServerConfig:
     filelimit: int = 256
     compression_cache: int = 10
     cors: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
     per_ip_limit: int | None = None
     per_ip_window: int = 60
     max_channels: int = 100_000
@@ -163,6 +177,7 @@ class ServerConfig:
                     f"--interface {interface!r}: not an IP address; give one of this machine's, or 0.0.0.0 for all"
                 )
         self._check_inherited()
+        self._check_proxies()
         if self.key == b"":
             raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
         if self.wwwroot is not None and not self.wwwroot.is_dir():
@@ -185,6 +200,17 @@ class ServerConfig:
                 if wanted in seen:
                     raise ConfigError(f"{option} {wanted}: taken already; name each socket once")
                 seen.add(wanted)
+
+    def _check_proxies(self) -> None:
+        for network in self.trusted_proxies:
+            try:
+                parse_network(network)
+            except ValueError:
+                raise ConfigError(f"--trusted-proxy {network!r}: {_remedy_for_network(network)}") from None
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigError("--proxy-protocol: needs --trusted-proxy; give the address of the proxy")
+        if self.proxy_protocol and not self.listen:
+            raise ConfigError("--proxy-protocol: needs a port of its own; leave it to the site")
 
     def _check_local(self) -> None:
         for given, option in (
@@ -285,7 +311,12 @@ class ServerConfig:
         """Connections one address may open in a window; 0: any number."""
         if self.per_ip_limit is not None:
             return self.per_ip_limit
-        return _PER_IP_LIMIT if self.speaks_tls else 0
+        return _PER_IP_LIMIT if self.speaks_tls or self.trusted_proxies else 0
+
+    @property
+    def trusted(self) -> TrustedProxies:
+        """The proxies whose word on their clients is taken."""
+        return TrustedProxies(self.trusted_proxies)
 
     @property
     def history_bytes(self) -> int:

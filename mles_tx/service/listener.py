@@ -20,7 +20,9 @@ from mles_tx.transport.connection import MlesFactory, Settings
 from mles_tx.transport.door import PIECES_PER_TURN, DoorFactory
 from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.transport.port import ListeningPort
+from mles_tx.transport.proxyprotocol import ProxyProtocol
 from mles_tx.transport.share import TurnShare
+from mles_tx.transport.tcp import Preface
 from mles_tx.web.bodies import BodyCache
 from mles_tx.web.files import FileStock, SiteFiles
 from mles_tx.web.hosts import make_site
@@ -79,6 +81,12 @@ class Listener(PortService):
             config.connections_per_ip,
             config.per_ip_window,
             connections_for(descriptor_limit(), config.filelimit),
+            config.trusted,
+            only_trusted=config.proxy_protocol,
+        )
+        #: What every connection begins with, on this port and that of redirects; None: with nothing.
+        self.proxy_header: Preface | None = (
+            ProxyProtocol(self.admission, metrics).read_header if config.proxy_protocol else None
         )
         share = TurnShare(reactor, PIECES_PER_TURN)
         self.bodies = BodyCache(config.compression_cache * 1024 * 1024, self._in_thread)
@@ -91,11 +99,12 @@ class Listener(PortService):
             lambda: self.admission.is_full,
             QuickAnswers(sites, policy, time.time).answer,
             share,
+            self.admission,
         )
 
     def make_port(self, bound: socket.socket) -> ListeningPort:
         shown, preface = self._certificates.shown, self._certificates.preface
-        return ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface)
+        return ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface, self.proxy_header)
 
     def tell_all(self) -> "Deferred[None]":
         # Who spreads the end over a while has somebody else take the members in: for them it is a restart.

@@ -43,6 +43,7 @@ class Options(usage.Options):
         ["cors", None, "Isolate pages from those of other origins (COOP, COEP and CORP), as SharedArrayBuffer needs."],
         ["no-metrics-logging", None, "Do not log the metrics every 10 seconds. SIGUSR1 logs them at any time."],
         ["no-tls", None, "Plain HTTP and WebSocket, for use behind a proxy that speaks TLS."],
+        ["proxy-protocol", None, "Read the PROXY header that connections of a --trusted-proxy begin with."],
         ["redirect", "r", "Send browsers from http to https, and let the authority validate there, on port 80."],
         ["staging", "s", "Order from Let's Encrypt's staging environment: certificates for trying things out."],
     )
@@ -116,7 +117,7 @@ class Options(usage.Options):
             None,
             None,
             "Connections one address may open in a window, 1 to 99999, 0 for any number."
-            " [default: 60 with TLS, else 0]",
+            " [default: 60 with TLS or --trusted-proxy, else 0]",
             whole_number("--per-ip-limit", 1, 99999, or_zero=True),
         ],
         [
@@ -181,6 +182,7 @@ class Options(usage.Options):
         self["redirect-listen"] = []
         self["certificate"] = []
         self["private-key"] = []
+        self["trusted-proxy"] = []
 
     def opt_domains(self, value: str) -> None:
         """Domain to serve; more of them by commas, or by giving the option again."""
@@ -217,6 +219,13 @@ class Options(usage.Options):
     def opt_private_key(self, value: str) -> None:
         """PEM file with the private key of the --certificate."""
         self["private-key"].append(Path(value))
+
+    def opt_trusted_proxy(self, value: str) -> None:
+        """Address or network of a proxy whose X-Forwarded-For is believed; more of them by commas, or by giving the
+        option again."""
+        for network in value.split(","):
+            if network.strip() not in self["trusted-proxy"]:
+                self["trusted-proxy"].append(network.strip())
 
     opt_h = usage.Options.opt_help
 
@@ -268,6 +277,8 @@ class Options(usage.Options):
             filelimit=self["filelimit"],
             compression_cache=self["compression-cache"],
             cors=bool(self["cors"]),
+            trusted_proxies=tuple(self["trusted-proxy"]),
+            proxy_protocol=bool(self["proxy-protocol"]),
             per_ip_limit=self["per-ip-limit"],
             per_ip_window=self["per-ip-window"],
             max_channels=self["max-channels"],

@@ -11,6 +11,7 @@ from mles_tx.transport.admission import Admission
 from mles_tx.transport.door import DoorFactory
 from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.transport.port import ListeningPort
+from mles_tx.transport.tcp import Preface
 from mles_tx.web.redirect import make_redirect_site
 
 from .config import ServerConfig
@@ -31,6 +32,7 @@ class RedirectListener(PortService):
         https_port: asked at each request for the TLS port.
         challenge: asked for the answer to a challenge's token; None: there is none.
         inherited: sockets that listen already, if the configuration asks for some.
+        proxy_header: reads what every connection begins with; None: with nothing.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class RedirectListener(PortService):
         https_port: Callable[[], int],
         challenge: Callable[[str], bytes | None] = lambda token: None,
         inherited: InheritedSockets | None = None,
+        proxy_header: Preface | None = None,
     ) -> None:
         super().__init__(reactor, config, port, "--redirect-port", config.redirect_on, "--redirect-listen", inherited)
         self._admission = admission
+        self._proxy_header = proxy_header
         site = make_redirect_site(config.hosts, https_port, challenge)
         self.door = DoorFactory(reactor, None, site, lambda: admission.is_full)
 
     def make_port(self, bound: socket.socket) -> ListeningPort:
-        return ListeningPort(bound, self.door, self._reactor, self._admission)
+        return ListeningPort(bound, self.door, self._reactor, self._admission, proxy_header=self._proxy_header)

@@ -3,7 +3,7 @@
     MlesService
      ├ ChannelService      the history and the registry of channels
      ├ CertificateService  the operator's certificates, or ACME and what serves until it is done
-     ├ Listener            ports → admission → TLS → door → WebSocket | web
+     ├ Listener            ports → admission → PROXY header → TLS → door → WebSocket | web
      ├ RedirectListener    port → door → redirects and HTTP-01, if asked for
      └ Housekeeping        metrics logged, tables shrunk
 
@@ -136,6 +136,7 @@ class MlesService(MultiService):
                 lambda: self.listener.addresses[0][1],
                 self.certificates.challenge,
                 self._inherited,
+                self.listener.proxy_header,
             )
             self.redirect.setServiceParent(self)
         self.housekeeping = Housekeeping(reactor, self)
@@ -164,7 +165,7 @@ class MlesService(MultiService):
 
     def resource(self) -> MlesResource:
         """A resource to mount where WebSocket clients are to find this server in a site that exists already."""
-        return MlesResource(self.listener.websocket)
+        return MlesResource(self.listener.websocket, self.config.trusted)
 
     def publish(self, channel: str, message: str | bytes, uid: str = "server") -> None:
         """Say something on a channel: to all its members, and to its history.

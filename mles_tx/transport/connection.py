@@ -76,6 +76,9 @@ class MlesConnection(WebSocketConnection):
 
     max_message_bytes = MAX_MESSAGE_BYTES
 
+    #: Where its client is, as far as that is known; for the log.
+    address: str | None = None
+
     uid = ""
     serial = 0
     receives = True
@@ -182,6 +185,7 @@ class MlesConnection(WebSocketConnection):
                 reason=reason.label,
                 seconds=seconds,
                 received_bytes=self._received_bytes,
+                address=self.address,
             )
         if self._holds:
             self._holds = frozenset()
@@ -215,10 +219,12 @@ class MlesConnection(WebSocketConnection):
         self._joined_as = uid, channel = header.uid[:_SHOWN], header.channel[:_SHOWN]
         self._log.info(
             "{line}",
-            line=f"joined: uid {uid}, channel {channel}, member {self.serial}",
+            line=f"joined: uid {uid}, channel {channel}, member {self.serial}"
+            + ("" if self.address is None else f", from {self.address}"),
             uid=uid,
             channel=channel,
             serial=self.serial,
+            address=self.address,
         )
         if frames:
             self.messages(frames)

@@ -20,6 +20,7 @@ on a reused connection works as well (proxies do that).
 import re
 from collections.abc import Callable
 from enum import Enum, auto
+from math import ceil
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -37,7 +38,9 @@ from zope.interface import implementer
 
 from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import STALL_SECONDS
+from mles_tx.protocol.forwarded import client_of
 
+from .admission import Admission
 from .connection import MlesFactory
 from .share import TurnShare
 from .tcp import bytes_taken, end_stream
@@ -82,6 +85,9 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 #: A head with such a line is for WebSocket (RFC 6455 section 4.1), whatever else is wrong with it.
 _UPGRADE = re.compile(rb"\r\nUpgrade[ \t]*:[^\r\n]*websocket", re.IGNORECASE)
+
+#: What a proxy says about its client.
+_FORWARDED = re.compile(rb"\r\n(X-Forwarded-(?:For|Proto))[ \t]*:([^\r\n]*)", re.IGNORECASE)
 
 
 class _State(Enum):
@@ -280,13 +286,24 @@ class Door(Protocol):
         self._reading = False
 
     def _to_websocket(self, head: bytes) -> None:
+        peer = self.transport.getPeer()
+        address: str | None = getattr(peer, "host", None)
+        admission: Admission | None = self.factory.admission
+        if admission is not None and address is not None and address in admission.trusted:
+            headers = [(name, (value,)) for name, value in _FORWARDED.findall(head)]
+            address = client_of(address, headers, admission.trusted).address
+            wait = admission.seconds_to_wait(address)
+            if wait:
+                self.refuse(b"429 Too Many Requests\r\nRetry-After: %d" % ceil(wait))
+                return
         rest, self._head = self._head, b""
         self._state = _State.GONE
         self.factory.forget(self)
         if self._channel is not None:
             self.transport.unregisterProducer()  # the HTTP channel
             self._channel = None
-        connection: Any = self.factory.websocket.buildProtocol(self.transport.getPeer())
+        connection: Any = self.factory.websocket.buildProtocol(peer)
+        connection.address = address
         # From here on the transport's calls go to the connection without passing this object.
         self.dataReceived = connection.dataReceived  # type: ignore[method-assign]
         self.connectionLost = connection.connectionLost  # type: ignore[method-assign]
@@ -339,6 +356,8 @@ class DoorFactory(Factory):
         quick: asked for the whole answer to a head for the site, with the host that was named when TLS began; None, or
             None as its answer: the site gives it.
         share: how much of a turn goes into answers; one of its own unless others work with it.
+        admission: knows the trusted proxies, and counts the clients whose upgrades come through them; None: there are
+            no such proxies.
     """
 
     noisy = False
@@ -351,12 +370,14 @@ class DoorFactory(Factory):
         is_full: Callable[[], bool] = lambda: False,
         quick: Callable[[bytes, str | None], bytes | None] | None = None,
         share: TurnShare | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.websocket = websocket
         self.quick = quick
         self.share = TurnShare(clock, PIECES_PER_TURN) if share is None else share
         self.site = site
         self._is_full = is_full
+        self.admission = admission
         self.doors: set[Door] = set()
         self._empty: Deferred[None] | None = None
         self.handshakes = Deadlines[Door](clock, HANDSHAKE_SECONDS, Door.abort)

@@ -44,6 +44,8 @@ DEFAULT = ServerConfig(
     max_missed_pongs=3,
     rate_limit=100,
     filelimit=256,
+    trusted_proxies=(),
+    proxy_protocol=False,
     per_ip_limit=None,
     per_ip_window=60,
     max_channels=100_000,
@@ -59,6 +61,9 @@ PUBLIC_FIELDS = {"domains": ("example.org",), "certificates": ((Path("chain.pem"
 #: One that orders its certificate.
 ORDERING = "--domains example.org"
 EMAIL = "me@example.org"
+
+#: What is said about something that is no proxy.
+_NETWORK = "not an address or network; give some like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
 
 #: Arguments, and what is then other than by default. `{root}` is a directory, `{key}` a file with a key, `{hmac}`
 #: one with the HMAC key of an account with an authority, `{damaged}` one with something else.
@@ -91,6 +96,10 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--history-total 99999999", {"history_total": 99999999}),
     ("--max-channels 1", {"max_channels": 1}),
     ("--max-channels 99999999", {"max_channels": 99999999}),
+    ("--trusted-proxy 127.0.0.1", {"trusted_proxies": ("127.0.0.1",)}),
+    ("--trusted-proxy 10.0.0.0/8,fd00::/8", {"trusted_proxies": ("10.0.0.0/8", "fd00::/8")}),
+    ("--trusted-proxy ::1 --trusted-proxy 10.0.0.1,::1", {"trusted_proxies": ("::1", "10.0.0.1")}),
+    ("--proxy-protocol --trusted-proxy ::1", {"trusted_proxies": ("::1",), "proxy_protocol": True}),
     ("--per-ip-limit 0", {"per_ip_limit": 0}),
     ("--per-ip-limit 1", {"per_ip_limit": 1}),
     ("--per-ip-limit 99999", {"per_ip_limit": 99999}),
@@ -239,6 +248,16 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--per-ip-limit 100000", f"--per-ip-limit '100000': {_WHOLE}1 to 99999, or 0 to switch it off"),
     ("--per-ip-limit -1", f"--per-ip-limit '-1': {_WHOLE}1 to 99999, or 0 to switch it off"),
     ("--per-ip-limit off", f"--per-ip-limit 'off': {_WHOLE}1 to 99999, or 0 to switch it off"),
+    ("--trusted-proxy proxy.test", f"--trusted-proxy 'proxy.test': {_NETWORK}"),
+    ("--trusted-proxy unix", f"--trusted-proxy 'unix': {_NETWORK}"),
+    ("--trusted-proxy 10.0.0.1,", f"--trusted-proxy '': {_NETWORK}"),
+    ("--trusted-proxy 10.0.0.0/33", f"--trusted-proxy '10.0.0.0/33': {_NETWORK}"),
+    (
+        "--trusted-proxy 10.0.0.1/8",
+        "--trusted-proxy '10.0.0.1/8': write it as 10.0.0.0/8, or give a single address",
+    ),
+    ("--trusted-proxy fe80::1%eth0", "--trusted-proxy 'fe80::1%eth0': leave the zone away"),
+    ("--proxy-protocol", "--proxy-protocol: needs --trusted-proxy; give the address of the proxy"),
     ("--per-ip-window 0", f"--per-ip-window '0': {_WHOLE}1 to 86399"),
     ("--per-ip-window 86400", f"--per-ip-window '86400': {_WHOLE}1 to 86399"),
     ("--per-ip-window 60s", f"--per-ip-window '60s': {_WHOLE}1 to 86399"),
@@ -442,12 +461,14 @@ class ArgumentTests(OptionsTestCase):
                 "ping-interval": 24000,
                 "port": None,
                 "private-key": [],
+                "proxy-protocol": 0,
                 "rate-limit": 100,
                 "redirect": 0,
                 "redirect-listen": [],
                 "redirect-port": None,
                 "run-as": None,
                 "staging": 0,
+                "trusted-proxy": [],
                 "wwwroot": None,
             },
         )

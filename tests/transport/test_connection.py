@@ -167,7 +167,18 @@ class LogTests(ConnectionTestCase):
         self.assertEqual(who, {name: joined[name] for name in who})
         found = {**who, "reason": "left", "seconds": 2.25, "received_bytes": size}
         self.assertEqual(found, {name: left[name] for name in found})
+        self.assertEqual((None, None), (joined["address"], left["address"]))
         self.assertEqual(["info", "info"], [event["log_level"].name for event in self.events])
+
+    def test_address(self) -> None:
+        """So is the client's address, where it is known."""
+        alice = self.open()
+        alice.connection.address = "2001:db8::7"
+        alice.receive(header("alice"))
+        alice.hang_up()
+        joined, left = self.events
+        self.assertTrue(formatEvent(joined).endswith(f", member {alice.connection.serial}, from 2001:db8::7"))
+        self.assertEqual((joined["address"], left["address"]), ("2001:db8::7", "2001:db8::7"))
 
     def test_why(self) -> None:
         """Each reason has its own word, and who never joined is not mentioned."""
