@@ -226,7 +226,7 @@ class NginxHTTPTests(HTTPContract, BehindTestCase):
 class HAProxyV2Tests(ConnectionsContract, BehindTestCase):
     """HAProxy with `send-proxy-v2`, which looks every now and then whether the server is there."""
 
-    front = partial(HAProxy, documented_settings(CONNECTIONS, "haproxy"))
+    front = partial(HAProxy, documented_settings(CONNECTIONS, "haproxy").replace("proxy-v2", "proxy-v2 check inter 50"))
 
 
 class HAProxyV1Tests(ConnectionsContract, BehindTestCase):

@@ -14,6 +14,7 @@ from mles_tx.transport import port, websocket
 from mles_tx.transport.certificates.names import names_of
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError, has_ipv6
+from tests.protocol.proxyheaders import LOCAL, v1, v2
 from tests.transport.certificates.making import make
 from tests.transport.fakes import FakeTransport
 from tests.transport.hellos import (
@@ -143,6 +144,79 @@ class AdmissionTests(ServerTestCase):
             while service.listener.admission.open:
                 await deferLater(reactor, 0)
             self.assertEqual((await get(self.port(service), tls=self.trust() if tls else None))[0], FOUND)
+
+
+class TrustedProxyTests(ServerTestCase):
+    """A server behind a proxy."""
+
+    async def say(self, port: int, data: bytes) -> bytes:
+        """All that comes back to what is said."""
+        client = await dial(port)
+        client.transport.write(data)
+        return await client.to_the_end()
+
+    async def test_all_ports(self) -> None:
+        """The header is for the redirect port as well, where an address has as many connections as on both together."""
+        request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        trusted = {"trusted_proxies": ("127.0.0.1",), "proxy_protocol": True}
+        service = self.start_secure(redirect_port=0, per_ip_limit=2, **trusted)
+        assert service.redirect is not None
+        port = service.redirect.addresses[0][1]
+        self.assertTrue((await self.say(port, v1() + request)).startswith(b"HTTP/1.1 301 "))
+        self.assertTrue((await self.say(port, v2() + request)).startswith(b"HTTP/1.1 301 "))
+        self.assertEqual(await self.say(port, v1() + request), b"")
+        self.assertEqual(await self.say(self.port(service), v1()), b"")
+        with logged() as lines:
+            self.assertEqual(await self.say(port, request), b"")
+        self.assertEqual(len(lines), 1)
+        self.assertIn("a connection from 127.0.0.1 does not begin with a PROXY header", lines[0])
+        self.assertEqual(service.metrics().dropped_by_ip, {"192.0.2.7": 2, "127.0.0.1": 1})
+
+    async def test_nobody_else(self) -> None:
+        """Who is no trusted proxy is hung up on, whatever it says."""
+        service = self.start(trusted_proxies=("192.0.2.0/24",), proxy_protocol=True)
+        for data in (b"GET / HTTP/1.1\r\n\r\n", v1(), LOCAL):
+            self.assertEqual(await self.say(self.port(service), data), b"")
+        self.assertEqual(service.metrics().dropped_by_ip, {"127.0.0.1": 3})
+        self.assertEqual(service.listener.admission.open, 0)
+
+    async def test_full(self) -> None:
+        """When there are too many connections the next are told so behind their header."""
+        service = self.start(trusted_proxies=("127.0.0.1",), proxy_protocol=True)
+        service.listener.admission.max_connections = 1
+        first = await dial(self.port(service))
+        first.transport.write(v1() + upgrade())
+        await first.until(b"\r\n\r\n")
+        answer = await self.say(self.port(service), v2() + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 503 "))
+        await first.hang_up()
+
+    async def test_stop_within_header(self) -> None:
+        """A server that stops waits for nobody who is in the middle of its header."""
+        for start in (self.start, self.start_secure):
+            service = start(trusted_proxies=("127.0.0.1",), proxy_protocol=True)
+            clients = [await dial(self.port(service)) for _ in range(3)]
+            for client, said in zip(clients, (b"", v1()[:9], v2()[:20]), strict=True):
+                client.transport.write(said)
+            while service.listener.admission.open < len(clients):
+                await deferLater(reactor, 0)
+            await service.stopService()
+            for client in clients:
+                await client.ended
+            self.assertEqual(service.listener.admission.open, 0)
+
+    async def test_default(self) -> None:
+        """A trusted proxy without anything else: its word on clients is taken, and they have a limit."""
+        service = self.start(trusted_proxies=("127.0.0.1",), per_ip_limit=1)
+        answers = []
+        for client in ("192.0.2.7", "192.0.2.7", "192.0.2.8"):
+            answered = await dial(self.port(service))
+            answered.transport.write(upgrade(f"X-Forwarded-For: {client}"))
+            await answered.until(b"\r\n\r\n")
+            answers.append(answered.received[9:12])
+            await answered.hang_up()
+        self.assertEqual(answers, [b"101", b"429", b"101"])
+        self.assertEqual(service.metrics().dropped_by_ip, {"192.0.2.7": 1})
 
 
 class DrainTests(DrainTestCase):

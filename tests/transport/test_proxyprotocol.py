@@ -11,18 +11,27 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
 
+from mles_tx.channels.history import MemoryHistory
+from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics
 from mles_tx.protocol.forwarded import TrustedProxies
 from mles_tx.transport.admission import Admission
+from mles_tx.transport.connection import MlesFactory, Settings
+from mles_tx.transport.door import HANDSHAKE_SECONDS, HEAD_SECONDS, DoorFactory
+from mles_tx.transport.port import ListeningPort
 from mles_tx.transport.proxyprotocol import ProxyProtocol
 from mles_tx.transport.tcp import Preface, PrefaceError
 from tests.protocol.proxyheaders import GOOD, LOCAL, v1, v2
 
-from .sockets import ListeningPortTestCase
+from .sockets import LOOPBACK, ListeningPortTestCase, SocketTestCase
+from .tls_ports import Certificates
 
 PROXY = IPv4Address("TCP", "127.0.0.1", 50000)
 
@@ -271,3 +280,51 @@ class PortTests(ListeningPortTestCase):
         with contextlib.suppress(ConnectionResetError):  # it has sent what nobody has read
             self.assertEqual(client.recv(10), b"")
         self.assertEqual(self.metrics.snapshot().dropped_by_ip, {"127.0.0.1": 1})
+
+
+class DeadlineTests(SocketTestCase):
+    """A door behind the header, driven by hand, and peers that take their time."""
+
+    def stall(self, said: bytes, certificates: Certificates | None) -> float:
+        """How long a connection stays on which this is said, a byte a second, and then nothing."""
+        clock = MemoryReactorClock()
+        metrics = Metrics()
+        admission = Admission(clock, metrics, trusted=TrustedProxies(["127.0.0.1"]), only_trusted=True)
+        registry = ChannelRegistry(clock, MemoryHistory(clock, limit=1))
+        door = DoorFactory(clock, MlesFactory(clock, registry, Settings()), Site(Resource()))
+        (bound,) = self.bind((LOOPBACK,))
+        read_header = ProxyProtocol(admission, metrics).read_header
+        port = ListeningPort(bound, door, clock, admission, certificates, proxy_header=read_header)
+        port.startListening()
+        client = self.dial(bound.getsockname()[1])
+        port.doRead()
+        (transport,) = (one.transport for one in door.doors)
+        seconds = 0.0
+        while door.doors and seconds < 60:
+            if said:
+                client.sendall(said[:1])
+                said = said[1:]
+                select.select([transport.socket], [], [], 20)
+                self.assertIsNone(transport.doRead())
+            clock.advance(0.5)
+            clock.advance(0.5)
+            seconds += 1
+        with contextlib.suppress(ConnectionResetError):  # that is how one is aborted
+            self.assertEqual(client.recv(100), b"")
+        self.assertEqual(admission.open, 0)
+        port.stopListening()
+        clock.advance(0)
+        door.stop()
+        self.assertEqual(clock.getDelayedCalls(), [])
+        return seconds
+
+    def test_stalled(self) -> None:
+        """Who does not get to the end of its header is cut off, with TLS and without, in the time for a handshake or a
+        head; what comes behind the header has no time of its own."""
+        endless = b"PROXY UNKNOWN " + b"x" * 50
+        for said in (b"", v1()[:5], endless, v2()[:13], v2()[:20], LOCAL[:12]):
+            self.assertEqual(self.stall(said, Certificates()), HANDSHAKE_SECONDS)
+            self.assertEqual(self.stall(said, None), HEAD_SECONDS)
+        soon = b"PROXY UNKNOWN\r\n"
+        for said in (soon[-5:], soon[-5:] + b"GET"):
+            self.assertEqual(self.stall(soon[:-5] + said, None), HEAD_SECONDS)
