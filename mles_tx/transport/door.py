@@ -86,8 +86,8 @@ _END_OF_HEAD = b"\r\n\r\n"
 #: A head with such a line is for WebSocket (RFC 6455 section 4.1), whatever else is wrong with it.
 _UPGRADE = re.compile(rb"\r\nUpgrade[ \t]*:[^\r\n]*websocket", re.IGNORECASE)
 
-#: What a proxy says about its client.
-_FORWARDED = re.compile(rb"\r\n(X-Forwarded-(?:For|Proto))[ \t]*:([^\r\n]*)", re.IGNORECASE)
+#: What a proxy says about its client. With a space before the colon it was not the proxy who said it.
+_FORWARDED = re.compile(rb"\r\n(X-Forwarded-For):([^\r\n]*)", re.IGNORECASE)
 
 
 class _State(Enum):

@@ -63,6 +63,8 @@ class TCPServer(Server):
 
     _speaks_for: IPv4Address | IPv6Address | None = None
 
+    _prefaces: tuple[Preface, ...] = ()  # those that are not over
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         port: Any = self.server
@@ -70,7 +72,7 @@ class TCPServer(Server):
         self._admission.open += 1
         self._eager_bytes = 0  # since the reactor last found the socket writable
         if port.prefaces:
-            self._prefaces: tuple[Preface, ...] = port.prefaces  # those that are not over
+            self._prefaces = port.prefaces
             self.doRead = self._read_preface  # type: ignore[method-assign]
 
     def startTLS(self, ctx: object, normal: bool = True) -> None:
@@ -164,7 +166,7 @@ class TCPServer(Server):
             if not is_over or self._aborting or self.disconnecting:
                 return None
             self._prefaces = self._prefaces[1:]
-        del self.doRead
+        del self.doRead, self._prefaces
         return self.doRead()
 
 

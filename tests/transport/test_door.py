@@ -103,8 +103,24 @@ class ProxyTests(DoorTestCase):
     def test_address(self) -> None:
         """The connection belongs to the client that the proxy names, not to the proxy."""
         self.come("X-Forwarded-For: 198.51.100.1")
-        self.come("x-forwarded-for : 203.0.113.9", "X-Forwarded-For:198.51.100.2, 10.1.1.1")
+        self.come("x-forwarded-FOR: 203.0.113.9", "X-Forwarded-For:198.51.100.2, 10.1.1.1")
         self.assertEqual(self.addresses(), ["198.51.100.1", "198.51.100.2"])
+
+    def test_invented(self) -> None:
+        """What only looks like the proxy's header is not read, wherever it stands."""
+        for line in (
+            "X-Forwarded-For : 203.0.113.9",
+            "X_Forwarded_For: 203.0.113.9",
+            " X-Forwarded-For: 203.0.113.9",
+            "X-Other: 1\nX-Forwarded-For: 203.0.113.9",
+            "X-X-Forwarded-For: 203.0.113.9",
+            "Forwarded: for=203.0.113.9",
+        ):
+            for lines in (("X-Forwarded-For: 198.51.100.1", line), (line, "X-Forwarded-For: 198.51.100.1")):
+                self.come(*lines)
+            self.assertNotIn("203.0.113.9", self.addresses())
+            self.admission.sweep()
+            self.clock.advance(60)
 
     def test_not_trusted(self) -> None:
         """What anybody else says about clients is not believed; without a word it is the proxy itself."""
