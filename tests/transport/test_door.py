@@ -86,7 +86,10 @@ class ProxyTests(DoorTestCase):
         self.metrics = Metrics()
         self.admission = Admission(self.clock, self.metrics, 2, 60.0, trusted=TrustedProxies(["10.0.0.0/8"]))
         site = self.factory.site
-        self.factory = DoorFactory(self.clock, self.websocket, site, lambda: self.is_full, self.admission)
+        share = TurnShare(self.clock, 1_000_000)  # all in one turn
+        self.factory = DoorFactory(
+            self.clock, self.websocket, site, lambda: self.is_full, share=share, admission=self.admission
+        )
 
     def come(self, *headers: str, host: str = "10.0.0.1") -> FakeTransport:
         """An upgrade, from an address."""
