@@ -4,7 +4,7 @@ They are plain numbers, counted where things happen and read whenever somebody w
 one process have one of these each.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, fields
 
 __all__ = ["MAX_DROPPED_ADDRESSES", "Metrics", "MetricsSnapshot"]
@@ -44,13 +44,18 @@ class MetricsSnapshot:
 
 
 class Metrics:
-    """The numbers as they are counted; the attributes are those of `MetricsSnapshot`."""
+    """The numbers as they are counted; the attributes are those of `MetricsSnapshot`, and one more.
+
+    Attributes:
+        closed: how many connections have ended for each reason, by its label.
+    """
 
     __slots__ = (
         "_dropped_by_ip",
         "active_connections",
         "certificate_ends",
         "certificate_errors",
+        "closed",
         "total_channels",
         "total_dropped_connections",
         "total_errors",
@@ -68,6 +73,7 @@ class Metrics:
         self._dropped_by_ip: OrderedDict[str, int] = OrderedDict()
         self.certificate_ends: dict[str, float] = {}
         self.certificate_errors: dict[str, str] = {}
+        self.closed: defaultdict[str, int] = defaultdict(int)
 
     def dropped(self, address: str) -> None:
         """A connection from an address was turned away."""

@@ -29,6 +29,13 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(snapshot.certificate_ends, {"example.org": 1e9})
         self.assertEqual(snapshot.certificate_errors, {"example.net": "refused"})
 
+    def test_closed(self) -> None:
+        """How connections have ended is counted for each reason that there was."""
+        metrics = Metrics()
+        for reason in ("left", "too_slow", "left"):
+            metrics.closed[reason] += 1
+        self.assertEqual(dict(metrics.closed), {"left": 2, "too_slow": 1})
+
     def test_dropped(self) -> None:
         """Those who are turned away are counted, all together and each address for itself."""
         metrics = Metrics()

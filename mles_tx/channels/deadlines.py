@@ -4,7 +4,7 @@ Every entry has the same time to live, so the order of arrival is the order of e
 insertion order and one delayed call replace a timer for each connection.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -39,6 +39,10 @@ class Deadlines(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._due)
+
+    def __iter__(self) -> Iterator[T]:
+        """The entries, first those whose time is over first."""
+        return iter(self._due)
 
     def start(self, entry: T) -> None:
         """Give an entry its time, from now on; an entry that is there already starts anew."""

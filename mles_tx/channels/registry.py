@@ -57,11 +57,22 @@ class ChannelRegistry:
         self.metrics = Metrics() if metrics is None else metrics
         self._max_channels = max_channels
         self._channels: dict[str, Channel] = {}
+        self._member_count = 0
         self._dirty: list[Channel] = []
         self._serials = count(1)
         self._end_of_turn: IDelayedCall | None = None
         self._sweeping: IDelayedCall | None = None
         history.start(self)
+
+    @property
+    def member_count(self) -> int:
+        """How many members all channels have."""
+        return self._member_count
+
+    @property
+    def active_channels(self) -> int:
+        """How many channels have members, or had some at the beginning of this turn."""
+        return len(self._channels)
 
     @property
     def members(self) -> Iterator[IMember]:
@@ -117,6 +128,7 @@ class ChannelRegistry:
         member.receives = header.receive
         member.channel = channel
         channel.add(member)
+        self._member_count += 1
         if header.receive:
             member.replay(self._history.replay(channel.name, header.uid, header.history, header.since))
         frame = encode_message(header.replay, is_binary=False)
@@ -152,6 +164,7 @@ class ChannelRegistry:
             return
         member.channel = None
         channel.remove(member)
+        self._member_count -= 1
         if not channel.members and not channel.pending:
             del self._channels[channel.name]
 
@@ -178,7 +191,8 @@ class ChannelRegistry:
 
     def count_channels(self) -> int:
         """How many channels have members or a history."""
-        return len(self._channels.keys() | self._history.channels())
+        remembered = self._history.channels()
+        return len(remembered) + sum(name not in remembered for name in self._channels)
 
     def _open(self, name: str) -> Channel:
         """A channel, new if need be."""

@@ -9,6 +9,7 @@ import mles_tx
 from mles_tx.service.options import Options as ServeOptions
 
 from .doctor import DoctorOptions, doctor
+from .health import HealthOptions, health
 from .serve import serve
 
 __all__ = ["main"]
@@ -21,6 +22,7 @@ class _Options(usage.Options):
     subCommands = (
         ["serve", None, ServeOptions, "Run a server in the foreground, until Ctrl-C."],
         ["doctor", None, DoctorOptions, "Look at what a first certificate depends on, before it is ordered."],
+        ["health", None, HealthOptions, "Ask a running server whether it is ready, or alive."],
     )
 
     opt_h = usage.Options.opt_help
@@ -32,7 +34,7 @@ class _Options(usage.Options):
 
     def postOptions(self) -> None:
         if self.subCommand is None:
-            raise usage.UsageError("a subcommand is needed: serve or doctor")
+            raise usage.UsageError("a subcommand is needed: serve, doctor or health")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,5 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
     if options.subCommand == "doctor":
         doctor(options.subOptions)
+    elif options.subCommand == "health":
+        health(options.subOptions)
     else:
         serve(options.subOptions)

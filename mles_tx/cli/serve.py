@@ -4,8 +4,6 @@ import sys
 from functools import partial
 from typing import Any
 
-from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, textFileLogObserver
-
 from mles_tx.service.options import Options
 
 __all__ = ["serve"]
@@ -14,26 +12,28 @@ __all__ = ["serve"]
 def serve(options: Options) -> None:
     """Run until SIGINT or SIGTERM."""
     from twisted.internet import reactor as global_reactor
-    from twisted.logger import globalLogBeginner
+    from twisted.logger import Logger, globalLogBeginner
 
+    from mles_tx.service.logs import log_to, stream_writer
     from mles_tx.service.running import Program, follow_monotonic_time
     from mles_tx.service.turns import lean_turns
 
     reactor: Any = global_reactor
     follow_monotonic_time(reactor)
     lean_turns(reactor)
-    globalLogBeginner.beginLoggingTo(
-        [
-            FilteringLogObserver(
-                textFileLogObserver(sys.stderr),
-                [LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)],
-            )
-        ],
-        redirectStandardIO=False,
-    )
+    config = options.config()
+    log = log_to(stream_writer(sys.stderr), config.log_format, config.log_level)
+    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
+    announcing = Logger("mles_tx")
+
+    def announce(line: str) -> None:
+        if config.log_format == "json":
+            announcing.info("{line}", line=line)
+        else:
+            print(line, flush=True)
+
     # Not before the reactor runs: from the moment it says that it serves, it can also be stopped.
-    announce = partial(reactor.callWhenRunning, partial(print, flush=True))
-    program = Program(options.config(), reactor, announce)
+    program = Program(config, reactor, partial(reactor.callWhenRunning, announce), log)
     program.privilegedStartService()
     program.startService()
     reactor.addSystemEventTrigger("before", "shutdown", program.stopService)

@@ -18,10 +18,16 @@ from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.inherited import SystemdSocket
 from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
 
+from .endpoints import Endpoint
 from .privileges import Account
 from .resources import machine_memory
 
-__all__ = ["LOOPBACK", "ConfigError", "ServerConfig", "state_directory"]
+__all__ = ["LOG_FORMATS", "LOG_LEVELS", "LOOPBACK", "ConfigError", "ServerConfig", "state_directory"]
+
+LOG_FORMATS = ("readable", "json")
+
+#: What may be asked for. Above them there is `critical`, which is always logged.
+LOG_LEVELS = ("debug", "info", "warn", "error")
 
 #: Where the local mode and `--no-tls` listen.
 LOOPBACK = ("127.0.0.1", "::1")
@@ -119,6 +125,10 @@ class ServerConfig:
         run_as: whom a program becomes once it has bound, if it was started as root; None: nobody else.
         drain: seconds over which members are told that the server ends, 0 to 3600; 0: all at once.
         metrics_logging: whether the metrics are logged every 10 seconds.
+        admin: where its metrics and its state are to be asked for; None: nowhere.
+        log_format: lines of the log, one of `LOG_FORMATS`. Only a program of its own logs by itself: a server in
+            somebody else's leaves that to it.
+        log_level: what such a program logs, one of `LOG_LEVELS`.
         listen: False for a server that is mounted in somebody else's site, and has no port of its own.
 
     Raises:
@@ -156,6 +166,9 @@ class ServerConfig:
     run_as: Account | None = None
     drain: int = 0
     metrics_logging: bool = True
+    admin: Endpoint | None = None
+    log_format: str = "readable"
+    log_level: str = "info"
     listen: bool = True
 
     def __post_init__(self) -> None:
@@ -163,6 +176,12 @@ class ServerConfig:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: give a value from {low:g} to {high:g}")
+        for option, choice, choices in (
+            ("--log-format", self.log_format, LOG_FORMATS),
+            ("--log-level", self.log_level, LOG_LEVELS),
+        ):
+            if choice not in choices:
+                raise ConfigError(f"{option} {choice!r}: give {', '.join(choices[:-1])} or {choices[-1]}")
         for domain in self.domains:
             if ("%" in domain or not is_ip_address(domain)) and _DOMAIN.fullmatch(domain) is None:
                 raise ConfigError(

@@ -52,6 +52,9 @@ class Listener(PortService):
 
     _log = Logger()
 
+    websocket: MlesFactory
+    admission: Admission
+
     def __init__(
         self,
         reactor: Any,

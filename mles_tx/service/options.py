@@ -15,8 +15,17 @@ from twisted.python import usage
 import mles_tx
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 
-from .config import ConfigError, ServerConfig, state_directory
-from .parsing import canonical_address, directory_url, domain_names, inherited_socket, user_account, whole_number
+from .config import LOG_FORMATS, LOG_LEVELS, ConfigError, ServerConfig, state_directory
+from .endpoints import endpoint
+from .parsing import (
+    canonical_address,
+    directory_url,
+    domain_names,
+    inherited_socket,
+    one_of,
+    user_account,
+    whole_number,
+)
 from .privileges import Account
 
 __all__ = ["Options"]
@@ -59,6 +68,14 @@ class Options(usage.Options):
         ],
         ["acme-hmac-key", None, None, "File with the HMAC key of --acme-key-id, as the authority gave it.", Path],
         ["acme-key-id", None, None, "Account with the authority that ours is to be bound to, where it asks for one."],
+        [
+            "admin",
+            None,
+            None,
+            "Where /metrics, /livez and /readyz are answered: tcp:PORT (on 127.0.0.1), tcp:PORT:interface=ADDRESS or"
+            " unix:PATH. [default: nowhere]",
+            endpoint("--admin"),
+        ],
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
         [
             "compression-cache",
@@ -97,6 +114,20 @@ class Options(usage.Options):
             200,
             "Messages a channel's history holds, 1 to 999999.",
             whole_number("--limit", 1, 999999),
+        ],
+        [
+            "log-format",
+            None,
+            "readable",
+            "Lines of the log: readable, or json for programs, one object a line.",
+            one_of("--log-format", LOG_FORMATS),
+        ],
+        [
+            "log-level",
+            None,
+            "info",
+            "What is logged: debug, info, warn or error, and everything above it.",
+            one_of("--log-level", LOG_LEVELS),
         ],
         [
             "max-channels",
@@ -286,6 +317,9 @@ class Options(usage.Options):
             run_as=self["run-as"],
             drain=self["drain"],
             metrics_logging=not self["no-metrics-logging"],
+            admin=self["admin"],
+            log_format=self["log-format"],
+            log_level=self["log-level"],
         )
 
     def _redirect_port(self) -> int | None:

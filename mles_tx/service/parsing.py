@@ -3,7 +3,7 @@
 For all commands that have an option of the same name. It must not know what the values are for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -13,7 +13,15 @@ from mles_tx.transport.inherited import SystemdSocket, systemd_socket
 
 from .privileges import Account, PrivilegeError, find_account
 
-__all__ = ["canonical_address", "directory_url", "domain_names", "inherited_socket", "user_account", "whole_number"]
+__all__ = [
+    "canonical_address",
+    "directory_url",
+    "domain_names",
+    "inherited_socket",
+    "one_of",
+    "user_account",
+    "whole_number",
+]
 
 #: What a URL is made of, less what only fragments and logins need (RFC 8555 section 6.1 wants plain https).
 _NOT_IN_DIRECTORY_URL = frozenset('#@\\"<>')
@@ -28,6 +36,17 @@ def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> 
             return value
         off = ", or 0 to switch it off" if or_zero else ""
         raise usage.UsageError(f"{option} {text!r}: give a whole number from {low} to {high}{off}")
+
+    return coerce
+
+
+def one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
+    """A coerce function for one of some words."""
+
+    def coerce(text: str) -> str:
+        if text in choices:
+            return text
+        raise usage.UsageError(f"{option} {text!r}: give {', '.join(choices[:-1])} or {choices[-1]}")
 
     return coerce
 

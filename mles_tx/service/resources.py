@@ -5,7 +5,7 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["connections_for", "descriptor_limit", "machine_memory", "raise_descriptor_limit"]
+__all__ = ["connections_for", "descriptor_limit", "has_descriptors", "machine_memory", "raise_descriptor_limit"]
 
 #: Descriptors for everything that is neither a connection nor a file of the web side: the reactor, ports, logs,
 #: certificates, and the one that accepting needs.
@@ -25,6 +25,15 @@ def descriptor_limit() -> int:
     """How many descriptors the process has."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if soft == resource.RLIM_INFINITY else soft
+
+
+def has_descriptors() -> bool:
+    """Whether the process can open anything more."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
 
 
 def connections_for(descriptors: int, files: int) -> int:

@@ -15,12 +15,15 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
 
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError
 
 from .banner import banner
 from .config import ServerConfig
+from .logs import Log
 from .notify import Notify
 from .ports import DRAIN_SECONDS
 from .privileges import PrivilegeError, become, hand_over, unusable
@@ -50,6 +53,8 @@ class Program(MlesService):
         config: what it is to be.
         reactor: where it is to run.
         announce: called with each line of the banner.
+        log: where it logs. Under twistd it takes the place of twistd's own; else it has to be in place already. None:
+            that is somebody else's business.
         environ: the environment.
 
     Attributes:
@@ -61,17 +66,36 @@ class Program(MlesService):
         config: ServerConfig,
         reactor: Any,
         announce: Callable[[str], object],
+        log: Log | None = None,
         environ: MutableMapping[str, str] = os.environ,
     ) -> None:
         raise_descriptor_limit()
         super().__init__(config, reactor)
         self._reactor = reactor
         self._announce = announce
+        self._program_log = log
         self._usr1_before: object = None
         self._ready: IDelayedCall | None = None
         self.notify = Notify(reactor, environ)
         for name in _ACTIVATION:
             environ.pop(name, None)
+
+    def setServiceParent(self, parent: Any) -> None:  # noqa: N802
+        if self._program_log is not None and isinstance(parent, Componentized):  # twistd's application
+            parent.setComponent(ILogObserver, self._program_log)
+        super().setServiceParent(parent)
+
+    def set_log_level(self, level: str) -> None:
+        """Log from another level on; nothing happens when the log is somebody else's.
+
+        Args:
+            level: one of `LOG_LEVELS`.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        if self._program_log is not None:
+            self._program_log.set_level(level)
 
     def privilegedStartService(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """The service tree: built from a configuration, started and stopped in an order of our own.
 
     MlesService
+     ├ AdminListener       port or socket → door → metrics and readiness, if asked for
      ├ ChannelService      the history and the registry of channels
      ├ CertificateService  the operator's certificates, or ACME and what serves until it is done
      ├ Listener            ports → admission → PROXY header → TLS → door → WebSocket | web
@@ -9,11 +10,12 @@
 
 Start: read the operator's files and bind, which may need root; then, with root given up, all the rest, and
 accept. Stop goes the other way round, one after the other (MultiService would stop all at once): no more
-connections, members told and drained, then the certificates and the channels.
+connections, members told and drained, then the certificates and the channels; last the admin endpoint, which says so
+meanwhile.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -33,6 +35,10 @@ from .certificates import CertificateService
 from .config import ServerConfig
 from .listener import Listener
 from .redirect import RedirectListener
+from .resources import has_descriptors
+
+if TYPE_CHECKING:
+    from .admin import AdminListener
 
 __all__ = ["ChannelService", "Housekeeping", "MlesService"]
 
@@ -49,13 +55,12 @@ class ChannelService(Service):
         metrics: where messages are counted.
     """
 
+    history: MemoryHistory
+    registry: ChannelRegistry
+
     def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics) -> None:
-        self.registry = ChannelRegistry(
-            reactor,
-            MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes),
-            metrics,
-            config.max_channels,
-        )
+        self.history = MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
+        self.registry = ChannelRegistry(reactor, self.history, metrics, config.max_channels)
 
     def startService(self) -> None:
         super().startService()
@@ -111,12 +116,16 @@ class MlesService(MultiService):
     """
 
     _log = Logger()
+    config: ServerConfig
+    channels: ChannelService
+    listener: Listener
 
     def __init__(self, config: ServerConfig, reactor: Any) -> None:
         super().__init__()
         self.config = config
         self._metrics = Metrics()
-        self._is_stopping = False
+        self._state = "not started"
+        self.admin = self._make_admin(reactor)
         self.channels = ChannelService(reactor, config, self._metrics)
         self.channels.setServiceParent(self)
         self.certificates = CertificateService(reactor, config)
@@ -142,6 +151,21 @@ class MlesService(MultiService):
         self.housekeeping = Housekeeping(reactor, self)
         self.housekeeping.setServiceParent(self)
 
+    def _make_admin(self, reactor: Any) -> "AdminListener | None":
+        if self.config.admin is None:
+            return None
+        # Here, not above: it takes a tenth of a second.
+        from .admin import AdminListener
+
+        admin = AdminListener(reactor, self, self.config.admin)
+        admin.setServiceParent(self)
+        return admin
+
+    @property
+    def counts(self) -> Metrics:
+        """The numbers as they are counted."""
+        return self._metrics
+
     def metrics(self) -> MetricsSnapshot:
         """The metrics now."""
         self._metrics.total_channels = self.channels.registry.count_channels()
@@ -155,13 +179,23 @@ class MlesService(MultiService):
 
         It says so from the moment it is told to stop, before anything else happens.
         """
-        return ["the server is stopping"] if self._is_stopping else self.certificates.not_ready()
+        if self._state:
+            return [self._state]
+        reasons = self.certificates.not_ready()
+        admission = self.listener.admission
+        if admission.is_full:
+            reasons.append(f"full: there are {admission.open} connections, as many as there are descriptors for")
+        elif not has_descriptors():
+            reasons.append("the process, or the system, has no descriptors left")
+        return reasons
 
     def abort(self) -> None:
         """Cut off whoever is still there; for when stopping takes too long."""
         self.listener.abort()
         if self.redirect is not None:
             self.redirect.abort()
+        if self.admin is not None:
+            self.admin.abort()
 
     def resource(self) -> MlesResource:
         """A resource to mount where WebSocket clients are to find this server in a site that exists already."""
@@ -215,8 +249,8 @@ class MlesService(MultiService):
             BindError: an address cannot be listened on.
             CertificateError: the cache directory cannot be used.
         """
-        self._is_stopping = False
         super().startService()
+        self._state = ""
         if self.config.listen_on or self.config.redirect_on:
             for left in self._inherited.left_over():
                 self._log.warn(
@@ -230,7 +264,7 @@ class MlesService(MultiService):
         Returns:
             A Deferred that fires when no connection, timer or descriptor is left.
         """
-        self._is_stopping = True
+        self._state = "stopping"
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
@@ -241,3 +275,5 @@ class MlesService(MultiService):
         self.housekeeping.stopService()
         await self.certificates.stopService()
         self.channels.stopService()
+        if self.admin is not None:
+            await self.admin.stopService()

@@ -13,10 +13,15 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
     from twisted.logger import Logger
 
+    from .logs import twistd_log
     from .running import Program, follow_monotonic_time
     from .turns import lean_turns
 
     follow_monotonic_time(reactor)
     lean_turns(reactor)
-    log = Logger("mles_tx")
-    return Program(options.config(), reactor, lambda line: log.info("{line}", line=line))
+    config = options.config()
+    announcing = Logger("mles_tx")
+    # Without it, somebody else makes a service of it, and has a log.
+    twistd = getattr(options, "parent", None)
+    log = None if twistd is None else twistd_log(twistd, config.log_format, config.log_level, reactor)
+    return Program(config, reactor, lambda line: announcing.info("{line}", line=line), log)

@@ -162,6 +162,7 @@ class MlesConnection(WebSocketConnection):
         self.factory.registry.publish(self, frames)
 
     def ended(self, reason: CloseReason) -> None:
+        self.factory.metrics.closed[reason.label] += 1
         if reason not in NO_FAULT:
             self.factory.metrics.total_errors += 1
         self.factory.awaiting_header.met(self)

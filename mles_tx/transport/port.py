@@ -27,8 +27,8 @@ _REMEDIES = {
     errno.EADDRINUSE: "another program listens there: stop it, or choose another {option}",
     errno.EACCES: "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE:"
     " start as root, or choose another {option}",
-    errno.EADDRNOTAVAIL: "this machine does not have that address: choose another --interface",
-    errno.EAFNOSUPPORT: "this machine does not have that kind of address: choose another --interface",
+    errno.EADDRNOTAVAIL: "this machine does not have that address: choose another {interface}",
+    errno.EAFNOSUPPORT: "this machine does not have that kind of address: choose another {interface}",
 }
 
 
@@ -89,13 +89,16 @@ def has_ipv6() -> bool:
     return True
 
 
-def bind(interfaces: Sequence[str], port: int, option: str = "--port") -> list[socket.socket]:
+def bind(
+    interfaces: Sequence[str], port: int, option: str = "--port", interface_option: str = "--interface"
+) -> list[socket.socket]:
     """Listen on one port of some numeric addresses.
 
     Args:
         interfaces: IPv4 and IPv6 addresses.
         port: 0 takes a port that is free on all of them.
         option: what the operator may change when it cannot be listened on.
+        interface_option: the same, when it is the address.
 
     Raises:
         BindError: one of them cannot be listened on; then none is.
@@ -113,7 +116,9 @@ def bind(interfaces: Sequence[str], port: int, option: str = "--port") -> list[s
                 bound.close()
             taken = port == 0 and sockets and error.errno == errno.EADDRINUSE
             if not taken or attempt == _FREE_PORT_TRIES - 1:
-                remedy = _REMEDIES.get(error.errno or 0, str(error.strerror)).format(option=option)
+                remedy = _REMEDIES.get(error.errno or 0, str(error.strerror)).format(
+                    option=option, interface=interface_option
+                )
                 raise BindError(f"cannot listen on {_shown(interface, number)}: {remedy}") from error
     raise AssertionError("unreachable")
 

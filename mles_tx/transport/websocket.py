@@ -388,6 +388,11 @@ class WebSocketFactory(WebSocketServerFactory):
         self.closing = Deadlines[WebSocketConnection](clock, CLOSE_SECONDS, WebSocketConnection.abort)
         self.stalled = Deadlines[Outbox](clock, STALL_SECONDS, Outbox.expire)
 
+    @property
+    def backlog(self) -> int:
+        """Bytes of live messages that wait for all connections; it takes as long as there are some that wait."""
+        return sum(outbox.backlog for outbox in self.stalled)
+
     def forget(self, connection: WebSocketConnection) -> None:
         """A connection is gone."""
         self.closing.met(connection)

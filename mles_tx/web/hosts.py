@@ -10,7 +10,7 @@ from twisted.web.server import Request, Site
 from .pages import BAD_REQUEST, METHOD_NOT_ALLOWED, MISDIRECTED, NOT_FOUND
 from .policy import PLAIN, Policy
 
-__all__ = ["Hosts", "host_name", "make_site"]
+__all__ = ["Hosts", "bare_site", "host_name", "make_site"]
 
 #: A Host header: a name or address, and perhaps a port (RFC 9110 section 7.2).
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{0,5})?", re.IGNORECASE)
@@ -75,5 +75,10 @@ def host_name(host: bytes) -> str | None:
 
 
 def make_site(sites: Mapping[str, IResource], policy: Policy = PLAIN) -> Site:
-    """The web side as the door needs it. It is never started as a factory: it keeps no access log and no timer."""
-    return Site(Hosts(sites, policy), requestFactory=_Request, parsePOSTFormSubmission=False)
+    """The web side as the door needs it."""
+    return bare_site(Hosts(sites, policy))
+
+
+def bare_site(root: IResource) -> Site:
+    """A site as a door needs it. It is never started as a factory: it keeps no access log and no timer."""
+    return Site(root, requestFactory=_Request, parsePOSTFormSubmission=False)

@@ -38,6 +38,13 @@ class DeadlinesTests(SynchronousTestCase):
         self.clock.pump([10.0, 10.0, 10.0])
         self.assertEqual(self.expired, [("a", 30.0), ("b", 40.0), ("c", 50.0)])
 
+    def test_listed(self) -> None:
+        """Whose time runs can be asked, those first whose time is over first."""
+        for entry in ("a", "b", "c", "a"):
+            self.deadlines.start(entry)
+        self.deadlines.met("b")
+        self.assertEqual(list(self.deadlines), ["c", "a"])
+
     def test_met(self) -> None:
         """An entry that is met never expires, and does not hold up or hurry the others."""
         self.deadlines.start("a")

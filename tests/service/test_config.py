@@ -92,6 +92,8 @@ ORDERED: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
 
 #: Fields that do not fit together, and the error.
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"log_format": "xml"}, "--log-format 'xml': give readable or json"),
+    ({"log_level": "critical"}, "--log-level 'critical': give debug, info, warn or error"),
     ({"domains": ("",)}, f"--domains '': {NO_HOST}"),
     ({"domains": ("LOCALHOST",)}, f"--domains 'LOCALHOST': {NO_HOST}"),
     ({"domains": ("localhost", "a b")}, f"--domains 'a b': {NO_HOST}"),

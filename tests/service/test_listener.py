@@ -305,7 +305,7 @@ class SpreadDrainTests(DrainTestCase):
         idle = self.connect(b"GET / HT")
         self.assertEqual(self.service.not_ready(), [])
         stopped = self.service.stopService()
-        self.assertEqual(self.service.not_ready(), ["the server is stopping"])
+        self.assertEqual(self.service.not_ready(), ["stopping"])
         self.reactor.advance(0)
         self.assertEqual(self.reactor.getReaders(), [])
         self.assertTrue(idle.finished)

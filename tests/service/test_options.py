@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import mles_tx
 from mles_tx.service.config import ServerConfig
+from mles_tx.service.endpoints import Endpoint
 from mles_tx.service.options import Options
 from mles_tx.service.privileges import Account
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
@@ -51,6 +52,9 @@ DEFAULT = ServerConfig(
     max_channels=100_000,
     history_total=None,
     metrics_logging=True,
+    admin=None,
+    log_format="readable",
+    log_level="info",
     listen=True,
 )
 
@@ -106,6 +110,13 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--per-ip-window 1", {"per_ip_window": 1}),
     ("--per-ip-window 86399", {"per_ip_window": 86399}),
     ("--no-metrics-logging", {"metrics_logging": False}),
+    ("--admin tcp:9100", {"admin": Endpoint("127.0.0.1", 9100)}),
+    ("--admin tcp:0:interface=0.0.0.0", {"admin": Endpoint("0.0.0.0", 0)}),
+    ("--admin unix:/run/mles/admin.sock", {"admin": Endpoint("", 0, "/run/mles/admin.sock")}),
+    ("--log-format readable", {}),
+    ("--log-format json", {"log_format": "json"}),
+    ("--log-level info", {}),
+    *((f"--log-level {level}", {"log_level": level}) for level in ("debug", "warn", "error")),
     ("--cache /srv/cache", {"cache": Path("/srv/cache")}),
     ("--cache .", {"cache": Path()}),
     ("-c cache", {"cache": Path("cache")}),
@@ -182,6 +193,7 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--max-c 5", {"max_channels": 5}),
 )
 
+_ENDPOINT = r"give tcp:PORT, tcp:PORT:interface=ADDRESS (its colons as \:) or unix:PATH"
 _WHOLE = "give a whole number from "
 _HOST = ": not a host name; give names like example.org, international ones in their xn-- form"
 _LISTS = "; --help lists the options"
@@ -343,6 +355,19 @@ BAD: tuple[tuple[str, str], ...] = (
     ),
     ("--drain 3601", f"--drain '3601': {_WHOLE}0 to 3600"),
     ("--drain 1.5", f"--drain '1.5': {_WHOLE}0 to 3600"),
+    ("--admin 9100", f"--admin '9100': {_ENDPOINT}"),
+    ("--admin=", f"--admin '': {_ENDPOINT}"),
+    ("--admin ssl:9100", f"--admin 'ssl:9100': {_ENDPOINT}"),
+    ("--admin tcp:http", "--admin 'tcp:http': the port is a whole number from 0 to 65535"),
+    (
+        "--admin tcp:9100:interface=eth0",
+        "--admin 'tcp:9100:interface=eth0': the interface is a numeric address, 127.0.0.1 when it is left away",
+    ),
+    ("--log-format xml", "--log-format 'xml': give readable or json"),
+    ("--log-format=", "--log-format '': give readable or json"),
+    ("--log-format JSON", "--log-format 'JSON': give readable or json"),
+    ("--log-level critical", "--log-level 'critical': give debug, info, warn or error"),
+    ("--log-level 3", "--log-level '3': give debug, info, warn or error"),
     ("--staging=yes", f"option --staging must not have an argument{_LISTS}"),
     ("--domains localhost --interface eth0", f"--interface 'eth0'{_INTERFACE}"),
     ("--domains localhost --interface localhost", f"--interface 'localhost'{_INTERFACE}"),
@@ -441,6 +466,7 @@ class ArgumentTests(OptionsTestCase):
                 "acme-directory": None,
                 "acme-hmac-key": None,
                 "acme-key-id": None,
+                "admin": None,
                 "cache": None,
                 "certificate": [],
                 "domains": [],
@@ -452,6 +478,8 @@ class ArgumentTests(OptionsTestCase):
                 "key-file": None,
                 "limit": 200,
                 "listen": [],
+                "log-format": "readable",
+                "log-level": "info",
                 "max-channels": 100000,
                 "max-missed-pongs": 3,
                 "no-metrics-logging": 0,

@@ -3,7 +3,7 @@
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service.parsing import canonical_address, directory_url, domain_names, whole_number
+from mles_tx.service.parsing import canonical_address, directory_url, domain_names, one_of, whole_number
 
 #: Text, number; None: refused.
 NUMBERS = (
@@ -71,6 +71,14 @@ class ParsingTests(SynchronousTestCase):
                 self.assertEqual(str(error), f"--port {text!r}: give a whole number from 1 to 65535")
             else:
                 self.assertEqual(coerce(text), number)
+
+    def test_words(self) -> None:
+        """One of some words, as they are written; others are refused with the option and what there is."""
+        coerce = one_of("--way", ("up", "down", "left"))
+        self.assertEqual([coerce(word) for word in ("up", "left")], ["up", "left"])
+        for text in ("", "UP", "up ", "sideways"):
+            error = self.assertRaises(usage.UsageError, coerce, text)
+            self.assertEqual(str(error), f"--way {text!r}: give up, down or left")
 
     def test_zero(self) -> None:
         """Where 0 switches off it may be given, and stands in the remedy."""

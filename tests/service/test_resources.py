@@ -7,7 +7,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.service import resources
-from mles_tx.service.resources import connections_for, descriptor_limit, machine_memory, raise_descriptor_limit
+from mles_tx.service.resources import (
+    connections_for,
+    descriptor_limit,
+    has_descriptors,
+    machine_memory,
+    raise_descriptor_limit,
+)
 
 
 class DescriptorTests(SynchronousTestCase):
@@ -41,6 +47,12 @@ class DescriptorTests(SynchronousTestCase):
         """A process without a limit counts on a million."""
         self.patch(resource, "getrlimit", lambda what: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self.assertEqual(descriptor_limit(), 1_048_576)
+
+    def test_left(self) -> None:
+        """A process knows whether it can open anything more."""
+        self.assertTrue(has_descriptors())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, self.hard))
+        self.assertFalse(has_descriptors())
 
     def test_connections(self) -> None:
         """Connections get what files and the rest leave; files get a quarter at most, connections one at least."""

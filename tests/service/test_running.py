@@ -75,7 +75,7 @@ class ProgramTestCase(SynchronousTestCase):
     def program(self, **fields: Any) -> Program:
         """A program that listens on a free port, unless told otherwise."""
         config = ServerConfig(**{"port": 0, "cache": self.directory / "cache", **fields})
-        return Program(config, self.reactor, self.announced.append, self.environ)
+        return Program(config, self.reactor, self.announced.append, environ=self.environ)
 
     def start(self, program: Program) -> None:
         """Start it, as twistd does."""

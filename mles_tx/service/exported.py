@@ -1,0 +1,231 @@
+"""What `/metrics` shows of a server: a row for each metric, and the collector that reads them for Prometheus.
+
+Everything is read when somebody asks. A new metric is one more row, and one more in `docs/operations.md`.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+import mles_tx
+import twisted
+from mles_tx.metrics import MetricsSnapshot
+from mles_tx.protocol.closing import CloseReason
+
+from .lag import LAG_BOUNDS, ReactorLag
+
+if TYPE_CHECKING:
+    from .server import MlesService
+
+__all__ = ["EXPORTED", "Exported", "ServerCollector", "make_registry"]
+
+_Read = Callable[["MlesService", MetricsSnapshot], "float | Mapping[str, float]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One metric.
+
+    Attributes:
+        name: its name; that of a counter ends with ``_total``.
+        kind: whether it only grows.
+        help: what it is.
+        read: its value, or one for each value of its label. It is to be quick also with 10,000 members.
+        label: the name of the label, with few values known beforehand; empty: it has none but `server`.
+    """
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    help: str
+    read: _Read
+    label: str = ""
+
+
+def _closed(server: "MlesService", snapshot: MetricsSnapshot) -> dict[str, float]:
+    counts = server.counts.closed
+    return {reason.label: counts.get(reason.label, 0) for reason in CloseReason}
+
+
+EXPORTED = (
+    Exported("mles_ready", "gauge", "1: the server can do all it is there for.", lambda s, m: not s.not_ready()),
+    Exported(
+        "mles_active_connections",
+        "gauge",
+        "WebSocket connections that are open.",
+        lambda s, m: m.active_connections,
+    ),
+    Exported(
+        "mles_open_sockets",
+        "gauge",
+        "Connections that are open, for WebSocket and for web pages.",
+        lambda s, m: s.listener.admission.open,
+    ),
+    Exported(
+        "mles_max_sockets",
+        "gauge",
+        "Connections the process has descriptors for.",
+        lambda s, m: s.listener.admission.max_connections,
+    ),
+    Exported("mles_members", "gauge", "Members of all channels.", lambda s, m: s.channels.registry.member_count),
+    Exported("mles_channels", "gauge", "Channels that have members or a history.", lambda s, m: m.total_channels),
+    Exported(
+        "mles_active_channels",
+        "gauge",
+        "Channels that have members.",
+        lambda s, m: s.channels.registry.active_channels,
+    ),
+    Exported(
+        "mles_messages_received_total",
+        "counter",
+        "Messages that members published.",
+        lambda s, m: m.total_messages_received,
+    ),
+    Exported(
+        "mles_messages_sent_total",
+        "counter",
+        "Messages handed to members, each counted once for each member.",
+        lambda s, m: m.total_messages_sent,
+    ),
+    Exported(
+        "mles_errors_total",
+        "counter",
+        "Connections that were ended for a fault, theirs or ours.",
+        lambda s, m: m.total_errors,
+    ),
+    Exported(
+        "mles_dropped_connections_total",
+        "counter",
+        "Connections that were turned away before they were served.",
+        lambda s, m: m.total_dropped_connections,
+    ),
+    Exported(
+        "mles_dropped_addresses",
+        "gauge",
+        "Addresses among the last 1000 whose connections were turned away.",
+        lambda s, m: len(m.dropped_by_ip),
+    ),
+    Exported(
+        "mles_closed_connections_total",
+        "counter",
+        "WebSocket connections that have ended, by the reason.",
+        _closed,
+        "reason",
+    ),
+    Exported(
+        "mles_slow_members_cut_total",
+        "counter",
+        "Members that were cut because they read too slowly.",
+        lambda s, m: s.counts.closed.get(CloseReason.TOO_SLOW.label, 0),
+    ),
+    Exported(
+        "mles_waiting_members",
+        "gauge",
+        "Connections that do not take what they are sent at the moment.",
+        lambda s, m: len(s.listener.websocket.stalled),
+    ),
+    Exported(
+        "mles_outbox_bytes",
+        "gauge",
+        "Bytes of live messages that wait for slow members; what they share counts for each.",
+        lambda s, m: s.listener.websocket.backlog,
+    ),
+    Exported(
+        "mles_history_bytes",
+        "gauge",
+        "Bytes of memory all histories take, about.",
+        lambda s, m: s.channels.history.memory,
+    ),
+    Exported(
+        "mles_history_max_bytes",
+        "gauge",
+        "Bytes of memory all histories may take.",
+        lambda s, m: s.config.history_bytes,
+    ),
+    Exported(
+        "mles_history_messages",
+        "gauge",
+        "Messages in all histories, join frames among them.",
+        lambda s, m: s.channels.history.messages,
+    ),
+    Exported(
+        "mles_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the certificate that is shown ends, in seconds since 1970.",
+        lambda s, m: m.certificate_ends,
+        "domain",
+    ),
+    Exported(
+        "mles_certificate_error",
+        "gauge",
+        "1: the last order of a certificate failed.",
+        lambda s, m: {domain: domain in m.certificate_errors for domain in m.certificate_ends},
+        "domain",
+    ),
+)
+
+
+class ServerCollector(Collector):
+    """Reads all of `EXPORTED`, the lag of the reactor and what is running.
+
+    Args:
+        server: whose metrics these are; the label `server` of all of them is its first domain, or localhost.
+        lag: the lag of its reactor.
+    """
+
+    def __init__(self, server: "MlesService", lag: ReactorLag) -> None:
+        self._server = server
+        self._lag = lag
+        self._name = server.config.domains[0] if server.config.domains else "localhost"
+
+    def collect(self) -> Iterable[Metric]:
+        snapshot = self._server.metrics()
+        for exported in EXPORTED:
+            yield self._family(exported, exported.read(self._server, snapshot))
+        yield self._lag_family()
+        build = InfoMetricFamily("mles_build", "What is running.", labels=("server",))
+        versions = {
+            "version": mles_tx.__version__,
+            "python": platform.python_version(),
+            "twisted": twisted.__version__,
+        }
+        build.add_metric((self._name,), versions)
+        yield build
+
+    def _family(self, exported: Exported, value: float | Mapping[str, float]) -> Metric:
+        labels = ("server", exported.label) if exported.label else ("server",)
+        kind = CounterMetricFamily if exported.kind == "counter" else GaugeMetricFamily
+        family = kind(exported.name, exported.help, labels=labels)
+        if isinstance(value, Mapping):
+            for label, each in value.items():
+                family.add_metric((self._name, label), float(each))
+        else:
+            family.add_metric((self._name,), float(value))
+        return family
+
+    def _lag_family(self) -> Metric:
+        bounds = [*map(floatToGoString, LAG_BOUNDS), "+Inf"]
+        family = HistogramMetricFamily(
+            "mles_reactor_lag_seconds", "How late a timer is, which everything else is as well.", labels=("server",)
+        )
+        family.add_metric((self._name,), list(zip(bounds, self._lag.counts, strict=True)), self._lag.total)
+        return family
+
+
+def make_registry(server: "MlesService", lag: ReactorLag) -> CollectorRegistry:
+    """What `/metrics` of a server shows: its own metrics, and those of the process it is in."""
+    registry = CollectorRegistry()
+    registry.register(ServerCollector(server, lag))
+    ProcessCollector(registry=registry)
+    return registry

@@ -1,0 +1,279 @@
+"""What a program of its own logs: one line an event, readable or JSON, from a level up.
+
+A line is formatted once and is out in one write before the event's logger goes on, so that a crash loses none.
+
+It must not be used by a server inside somebody else's program: logs are that program's.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from math import isfinite
+from time import gmtime, localtime, strftime
+from typing import Any
+
+from twisted.logger import (
+    ILogObserver,
+    LegacyLogObserverWrapper,
+    LogEvent,
+    LogLevel,
+    eventAsText,
+    formatEvent,
+)
+from twisted.python.logfile import LogFile
+from twisted.python.reflect import safe_str
+from zope.interface import implementer
+
+from .config import LOG_LEVELS
+
+__all__ = ["JsonLines", "Lines", "Log", "ReadableLines", "log_to", "stream_writer", "twistd_log"]
+
+_ALL_LEVELS = tuple(LogLevel.iterconstants())
+
+#: What would break a line up, or talk to the terminal of whoever reads it. Lines of a traceback are indented.
+_CONTROLS = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+    if chr(code) != "\t"
+} | {ord("\n"): "\n\t"}
+
+#: Names in a JSON line that are not an event's own. A field of such a name gets an underscore behind it.
+_OWN_NAMES = frozenset(("time", "level", "logger", "text", "traceback"))
+
+#: Namespace of what was logged with `twisted.python.log`. Its fields are that module's own.
+_LEGACY = "log_legacy"
+
+#: How deep a field's value is taken apart.
+_DEPTH = 4
+
+Lines = Callable[[LogEvent], str]
+
+
+@implementer(ILogObserver)
+class Log:
+    """Passes on the events from a level up.
+
+    Args:
+        observer: who gets them.
+        level: one of `LOG_LEVELS`.
+    """
+
+    def __init__(self, observer: Callable[[LogEvent], object], level: str) -> None:
+        self._observer = observer
+        self._passing: frozenset[object] = frozenset()
+        self.set_level(level)
+
+    def set_level(self, level: str) -> None:
+        """Log from another level on.
+
+        Args:
+            level: one of `LOG_LEVELS`.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        if level not in LOG_LEVELS:
+            raise ValueError(f"the level of a log is one of {', '.join(LOG_LEVELS)}")
+        lowest = LogLevel.lookupByName(level)
+        self._passing = frozenset(other for other in _ALL_LEVELS if other >= lowest)
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("log_level") in self._passing:
+            self._observer(event)
+
+
+def log_to(write: Callable[[bytes], object], log_format: str, level: str) -> Log:
+    """A log whose lines go to a function.
+
+    Args:
+        write: takes a line, with its end, as UTF-8. When it raises `OSError` (the disk is full, nobody reads) that
+            line is lost: there is nobody to be told.
+        log_format: one of `LOG_FORMATS`.
+        level: one of `LOG_LEVELS`.
+    """
+    lines: Lines = JsonLines() if log_format == "json" else ReadableLines()
+
+    def observe(event: LogEvent) -> None:
+        line = lines(event)
+        if line:
+            with suppress(OSError):
+                write(line.encode("utf-8", "backslashreplace"))
+
+    return Log(observe, level)
+
+
+class ReadableLines:
+    """For people: ``2026-01-31T12:00:00+0100 [mles_tx#info] text``, in local time."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._stamp = ""
+        self._systems: dict[tuple[Any, Any], str] = {}
+
+    def __call__(self, event: LogEvent) -> str:
+        text = _text(event)
+        if not text:
+            return ""
+        second = int(event.get("log_time", 0))
+        if second != self._second:
+            self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S%z", localtime(second))
+        if not text.isprintable():
+            text = text.translate(_CONTROLS)
+        return f"{self._stamp} [{self._system(event)}] {text}\n"
+
+    def _system(self, event: LogEvent) -> str:
+        if event.get("log_system") is not None:
+            return safe_str(event["log_system"]).translate(_CONTROLS)
+        key = event.get("log_namespace"), event.get("log_level")
+        system = self._systems.get(key)
+        if system is None:
+            # A program has a few dozen of them.
+            system = self._systems[key] = f"{key[0] or '-'}#{key[1].name if key[1] else '-'}"
+        return system
+
+
+class JsonLines:
+    """For programs: one object a line, with `time` (RFC 3339, UTC), `level`, `logger`, `text` and the event's fields.
+
+    Of a failure there is the `traceback` as well.
+    """
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._stamp = ""
+        self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+    def __call__(self, event: LogEvent) -> str:
+        failure = event.get("log_failure")
+        text = _plain_text(event)
+        if not text and failure is None:
+            return ""
+        when = event.get("log_time", 0.0)
+        second = int(when)
+        if second != self._second:
+            self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+        level = event.get("log_level")
+        namespace = event.get("log_namespace")
+        line: dict[str, object] = {
+            "time": f"{self._stamp}.{int(when % 1 * 1000):03d}Z",
+            "level": level.name if level else "info",
+            "logger": namespace or "-",
+            "text": text,
+        }
+        if failure is not None:
+            line["traceback"] = _traceback(event)
+        if namespace != _LEGACY:
+            is_whole_line = event.get("log_format") == "{line}"
+            for name, value in event.items():
+                if name[:4] != "log_" and not (is_whole_line and name == "line"):
+                    line[f"{name}_" if name in _OWN_NAMES else name] = value
+        try:
+            return self._encode(line) + "\n"
+        except Exception:
+            return self._encode({name: _plain(value, _DEPTH) for name, value in line.items()}) + "\n"
+
+
+def _text(event: LogEvent) -> str:
+    """What an event says, with its traceback."""
+    if "log_failure" in event:
+        return eventAsText(event, includeTimestamp=False, includeSystem=False)
+    return _plain_text(event)
+
+
+def _plain_text(event: LogEvent) -> str:
+    """What an event says, without its traceback."""
+    # Twisted's own formatting takes ten times as long. It knows calls in formats, and what to do with bad ones.
+    form = event.get("log_format")
+    if type(form) is str and "(" not in form and "log_flattened" not in event:
+        try:
+            return form.format_map(event)
+        except Exception:
+            pass
+    return formatEvent(event)
+
+
+def _traceback(event: LogEvent) -> str:
+    text = eventAsText({"log_failure": event["log_failure"]}, includeTimestamp=False, includeSystem=False)
+    return text.strip("\n")
+
+
+def _plain(value: object, depth: int) -> object:
+    """Something JSON can say, whatever the value is."""
+    if value is None or type(value) in (bool, str):
+        return value
+    if type(value) is int and value.bit_length() <= 64:
+        return value
+    if type(value) is float and isfinite(value):
+        return value
+    if depth:
+        try:
+            if is_dataclass(value) and not isinstance(value, type):
+                return {field.name: _plain(getattr(value, field.name), depth - 1) for field in fields(value)}
+            if isinstance(value, Mapping):
+                return {safe_str(key): _plain(item, depth - 1) for key, item in value.items()}
+            if isinstance(value, list | tuple | set | frozenset):
+                return [_plain(item, depth - 1) for item in value]
+        except Exception:
+            pass
+    return safe_str(value)
+
+
+def stream_writer(stream: Any) -> Callable[[bytes], object]:
+    """A function that writes bytes to a text stream's end, at once."""
+    if stream is None:
+        return lambda line: None  # closed by whoever has started us
+    stream.flush()
+    buffer = stream.buffer
+
+    def write(line: bytes) -> None:
+        buffer.write(line)
+        buffer.flush()
+
+    return write
+
+
+def twistd_log(twistd: Mapping[str, Any], log_format: str, level: str, reactor: Any) -> Log | None:
+    """The log twistd is to use instead of its own; where it goes is what twistd was told.
+
+    As twistd does, it rotates a log file on SIGUSR1.
+
+    Args:
+        twistd: twistd's own options.
+        log_format: one of `LOG_FORMATS`.
+        level: one of `LOG_LEVELS`.
+        reactor: the reactor.
+
+    Returns:
+        The log; None: twistd does what it would do without us, be it with an observer of the operator's own, or to say
+        that its options do not fit together.
+
+    Raises:
+        SystemExit: our options do not fit to twistd's, or the file cannot be written; says so in one line.
+    """
+    if twistd.get("logger"):
+        for option, value, usual in (("--log-format", log_format, "readable"), ("--log-level", level, "info")):
+            if value != usual:
+                raise SystemExit(f"mles: {option} {value}: of no use with twistd's --logger; leave one of them away")
+        return None
+    path = twistd.get("logfile")
+    if twistd.get("syslog"):
+        if log_format == "json":
+            raise SystemExit("mles: --log-format json: of no use with twistd's --syslog; leave one of them away")
+        from twisted.python.syslog import SyslogObserver
+
+        emit: Any = SyslogObserver(twistd.get("prefix", "")).emit
+        return Log(LegacyLogObserverWrapper(emit), level)
+    if path == "-" or (not path and twistd.get("nodaemon")):
+        return log_to(stream_writer(sys.stdout), log_format, level) if twistd.get("nodaemon") else None
+    try:
+        file = LogFile.fromFullPath(path or "twistd.log")
+    except OSError as error:
+        raise SystemExit(
+            f"mles: --logfile {path or 'twistd.log'}: {error.strerror}; give twistd a file that can be written to"
+        ) from None
+    if not signal.getsignal(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, lambda number, frame: reactor.callFromThread(file.rotate))
+    return log_to(file.write, log_format, level)
