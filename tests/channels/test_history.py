@@ -304,6 +304,17 @@ class TotalTests(_HistoryTests):
         """Channels with a history, least recently used first."""
         return list(self.history.channels())
 
+    def test_messages(self) -> None:
+        """All messages that are remembered are counted, and none that has gone."""
+        self.fill(*"abcdefghij")
+        self.assertEqual(self.history.messages, 10)
+        self.speak("a")
+        self.speak("a")
+        replays = [self.history.replay(channel, "zoe", None, ()) for channel in self.left]
+        counts = [len(frames) for frames in (replay.pull(1 << 20) for replay in replays) if isinstance(frames, list)]
+        self.assertEqual(self.history.messages, sum(counts))
+        self.assertLess(self.history.messages, 12)
+
     def test_fits(self) -> None:
         """As long as there is room for all, nobody's history goes."""
         self.fill(*"abcdefghij")

@@ -846,6 +846,21 @@ class CountTests(_RegistryTests):
         self.turn()
         self.assertEqual(self.metrics.total_messages_sent, 2)
 
+    def test_members(self) -> None:
+        """Members count from their join to their end, however often that is told, and channels with them."""
+        self.assertEqual((self.registry.member_count, self.registry.active_channels), (0, 0))
+        alice, bob = self.join("alice"), self.join("bob")
+        self.assertEqual((self.registry.member_count, self.registry.active_channels), (2, 1))
+        for _ in range(2):
+            self.registry.leave(alice)
+        self.assertEqual((self.registry.member_count, self.registry.active_channels), (1, 1))
+        alice = self.join("alice")
+        self.registry.leave(bob)
+        self.assertEqual((self.registry.member_count, self.registry.active_channels), (1, 1))
+        self.registry.leave(alice)
+        self.turn()
+        self.assertEqual((self.registry.member_count, self.registry.active_channels), (0, 0))
+
     def test_channels(self) -> None:
         """A channel counts once, whether it has members, a history, or both, and no more when it has neither."""
         self.assertEqual(self.registry.count_channels(), 0)

@@ -11,15 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from twisted.application.service import Application, IServiceCollection, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.service import ports, running
 from mles_tx.service.banner import banner
 from mles_tx.service.config import ServerConfig
+from mles_tx.service.logs import log_to
 from mles_tx.service.privileges import Account
 from mles_tx.service.resources import connections_for
 from mles_tx.service.running import Program, follow_monotonic_time
@@ -87,6 +89,41 @@ class ProgramTestCase(SynchronousTestCase):
         stopped = program.stopService()
         self.reactor.advance(0)
         return stopped
+
+
+class LogTests(ProgramTestCase):
+    """Its log."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[bytes] = []
+        self.log = log_to(self.lines.append, "readable", "info")
+
+    def test_under_twistd(self) -> None:
+        """twistd asks its application for an observer, and finds this one; where there is none it takes its own."""
+        for log in (self.log, None):
+            application: Any = Application("test")
+            program = Program(ServerConfig(port=0), self.reactor, self.announced.append, log)
+            program.setServiceParent(application)
+            self.assertIs(application.getComponent(ILogObserver, None), log)
+            self.assertEqual(list(IServiceCollection(application)), [program])
+
+    def test_as_a_child(self) -> None:
+        """Among other services it is a service like them."""
+        parent = MultiService()
+        program = Program(ServerConfig(port=0), self.reactor, self.announced.append, self.log)
+        program.setServiceParent(parent)
+        self.assertEqual(list(parent), [program])
+
+    def test_level(self) -> None:
+        """The level can be changed while it runs; a log that is not its own is left alone."""
+        program = Program(ServerConfig(port=0), self.reactor, self.announced.append, self.log)
+        logger = Logger("test", observer=self.log)
+        for level in ("warn", "info", "error"):
+            program.set_log_level(level)
+            logger.info("at {now}", now=level)
+        self.assertEqual([line.split()[-1] for line in self.lines], [b"info"])
+        self.program().set_log_level("warn")
 
 
 class StartTests(ProgramTestCase):

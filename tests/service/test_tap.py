@@ -1,11 +1,13 @@
 """What twistd loads."""
 
+import json
+import signal
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.application.service import IService, IServiceMaker
+from twisted.application.service import Application, IService, IServiceMaker
 from twisted.internet import reactor as global_reactor
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import TestCase
@@ -48,6 +50,28 @@ class TapTests(TestCase):
         self.options.parseOptions(["--port", "0"])
         tap.makeService(self.options)
         self.assertNotEqual(reactor.seconds, before)
+
+    def test_log(self) -> None:
+        """twistd's own options say where the log goes, and the server's what it looks like and what is in it."""
+        path = Path(self.mktemp()).absolute()
+        twistd: Any = {"nodaemon": 1, "logfile": str(path), "logger": None, "syslog": 0}
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        self.options.parent = twistd
+        self.options.parseOptions(["--port", "0", "--log-format", "json", "--log-level", "warn"])
+        application: Any = Application("test")
+        cast(Program, tap.makeService(self.options)).setServiceParent(application)
+        logger = Logger("test", observer=application.getComponent(ILogObserver))
+        logger.info("quiet")
+        logger.error("loud")
+        (line,) = path.read_text().splitlines()
+        self.assertEqual(json.loads(line)["text"], "loud")
+
+    def test_no_log(self) -> None:
+        """Whoever makes a service of it without twistd has a log, and keeps it."""
+        self.options.parseOptions(["--port", "0", "--log-format", "json"])
+        application: Any = Application("test")
+        cast(Program, tap.makeService(self.options)).setServiceParent(application)
+        self.assertIsNone(application.getComponent(ILogObserver, None))
 
     async def test_announced_in_the_log(self) -> None:
         """The banner goes to twistd's log when the server has started; the server serves until it is stopped."""

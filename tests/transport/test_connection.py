@@ -552,6 +552,35 @@ class MetricsTests(ConnectionTestCase):
         self.clock.pump([1] * 98)
         self.assertEqual(2, self.factory.metrics.total_errors)
 
+    def test_reasons(self) -> None:
+        """How each connection has ended is counted, once and for the first reason there was."""
+        alice, bob, stranger = self.join("alice"), self.join("bob"), self.open()
+        alice.receive(client_frame(8, (1000).to_bytes(2, "big")))
+        alice.hang_up()
+        bob.hang_up()
+        stranger.receive(client_frame(1, b"hello"))
+        stranger.hang_up()
+        self.join("carol")
+        self.factory.close_all(CloseReason.SERVER_STOPPING)
+        self.assertEqual(
+            dict(self.factory.metrics.closed),
+            {"left": 1, "connection_lost": 1, "header_not_json": 1, "server_stopping": 1},
+        )
+
+    def test_backlog(self) -> None:
+        """What waits for members that do not read is summed up, until they are gone."""
+        alice, bob, carol = self.join("alice"), self.join("bob"), self.join("carol")
+        for slow in (bob, carol):
+            slow.full = True
+        for _ in range(3):
+            alice.receive(client_frame(1, b"x" * 100))
+            self.clock.advance(0)
+        self.assertEqual(self.factory.backlog, 2 * 2 * 102)
+        bob.hang_up()
+        self.assertEqual(self.factory.backlog, 2 * 102)
+        carol.drained()
+        self.assertEqual(self.factory.backlog, 0)
+
     def test_no_errors(self) -> None:
         """Who leaves, loses its link, or is there when the server ends is not counted."""
         alice, bob, carol = self.join("alice"), self.join("bob"), self.join("carol")
