@@ -205,6 +205,14 @@ class ServerConfig:
             self._check_local()
         else:
             self._check_public()
+        self._check_admin()
+
+    def _check_admin(self) -> None:
+        if self.admin is None or not self.admin.port or not self.listen:
+            return
+        for port, option in ((self.listen_port, "--port"), (self.redirect_port, "--redirect-port")):
+            if self.admin.port == port and any(self.admin.overlaps(name) for name in self.listen_interfaces):
+                raise ConfigError(f"--admin {self.admin}: port {port} is that of {option} already; give another one")
 
     def _check_inherited(self) -> None:
         for given, option, others in (

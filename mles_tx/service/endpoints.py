@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from twisted.python import usage
 
@@ -39,6 +40,12 @@ class Endpoint:
     port: int = 0
     path: str = ""
     mode: int = _MODE
+
+    def overlaps(self, interface: str) -> bool:
+        """Whether listening here leaves another one no room on the same port of an address."""
+        here, there = ip_address(self.interface), ip_address(interface)
+        is_same_kind = here.version == there.version
+        return here == there or (is_same_kind and (here.is_unspecified or there.is_unspecified))
 
     def __str__(self) -> str:
         if self.path:

@@ -29,7 +29,7 @@ from zope.interface import implementer
 
 from .config import LOG_LEVELS
 
-__all__ = ["JsonLines", "Lines", "Log", "ReadableLines", "log_to", "stream_writer", "twistd_log"]
+__all__ = ["JsonLines", "Lines", "Log", "ReadableLines", "log_to", "refuse_own", "stream_writer", "twistd_log"]
 
 _ALL_LEVELS = tuple(LogLevel.iterconstants())
 
@@ -235,6 +235,17 @@ def stream_writer(stream: Any) -> Callable[[bytes], object]:
     return write
 
 
+def refuse_own(log_format: str, level: str, reason: str) -> None:
+    """Say that somebody else's log is used, when something was asked for of ours.
+
+    Raises:
+        SystemExit: it was.
+    """
+    for option, value, usual in (("--log-format", log_format, "readable"), ("--log-level", level, "info")):
+        if value != usual:
+            raise SystemExit(f"mles: {option} {value}: {reason}")
+
+
 def twistd_log(twistd: Mapping[str, Any], log_format: str, level: str, reactor: Any) -> Log | None:
     """The log twistd is to use instead of its own; where it goes is what twistd was told.
 
@@ -254,9 +265,7 @@ def twistd_log(twistd: Mapping[str, Any], log_format: str, level: str, reactor: 
         SystemExit: our options do not fit to twistd's, or the file cannot be written; says so in one line.
     """
     if twistd.get("logger"):
-        for option, value, usual in (("--log-format", log_format, "readable"), ("--log-level", level, "info")):
-            if value != usual:
-                raise SystemExit(f"mles: {option} {value}: of no use with twistd's --logger; leave one of them away")
+        refuse_own(log_format, level, "of no use with twistd's --logger; leave one of them away")
         return None
     path = twistd.get("logfile")
     if twistd.get("syslog"):

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.service import config as config_module
 from mles_tx.service.config import LOOPBACK, ConfigError, ServerConfig, state_directory
+from mles_tx.service.endpoints import Endpoint
 from mles_tx.transport.certificates.authority import (
     LETS_ENCRYPT,
     LETS_ENCRYPT_STAGING,
@@ -55,6 +56,8 @@ NO_HOST = "not a host name; give names like example.org, international ones in t
 NO_ADDRESS = "not an IP address; give one of this machine's, or 0.0.0.0 for all"
 NO_URL = "give the https:// URL of the authority's directory"
 
+TAKEN = "port 8080 is that of --port already; give another one"
+
 DIRECTORY = "https://ca.example/directory"
 
 #: What is of use only where certificates are ordered, and the option it comes from.
@@ -92,6 +95,13 @@ ORDERED: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
 
 #: Fields that do not fit together, and the error.
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"admin": Endpoint("127.0.0.1", 8080)}, f"--admin 127.0.0.1:8080: {TAKEN}"),
+    ({"admin": Endpoint("0.0.0.0", 8443), "port": 8443}, f"--admin 0.0.0.0:8443: {TAKEN.replace('8080', '8443')}"),
+    ({"admin": Endpoint("::1", 8080)}, f"--admin [::1]:8080: {TAKEN}"),
+    (
+        {"admin": Endpoint("10.0.0.1", 8080), "domains": ("example.org",), "redirect_port": 8080},
+        "--admin 10.0.0.1:8080: port 8080 is that of --redirect-port already; give another one",
+    ),
     ({"log_format": "xml"}, "--log-format 'xml': give readable or json"),
     ({"log_level": "critical"}, "--log-level 'critical': give debug, info, warn or error"),
     ({"domains": ("",)}, f"--domains '': {NO_HOST}"),
@@ -235,6 +245,18 @@ class ServerConfigTests(SynchronousTestCase):
             )
             found.append((fields, meant))
         self.assertEqual(found, list(MEANT))
+
+    def test_admin_elsewhere(self) -> None:
+        """The admin endpoint may have the port of another address, any other port, a free one, or none."""
+        for admin, fields in (
+            (Endpoint("10.0.0.1", 8080), {}),
+            (Endpoint("127.0.0.1", 8081), {}),
+            (Endpoint("127.0.0.1", 0), {"port": 0}),
+            (Endpoint("127.0.0.1", 8080), {"listen": False}),
+            (Endpoint("", 0, "/run/admin.sock"), {"port": 0}),
+        ):
+            config: dict[str, Any] = {"admin": admin, **fields}
+            self.assertEqual(ServerConfig(**config).admin, admin)
 
     def test_refused(self) -> None:
         """Values that do not fit together are refused, with the option and what to do."""

@@ -97,6 +97,20 @@ class EndpointTests(SynchronousTestCase):
         path = "/run/a:b\\c=d e"
         self.assertEqual(parse_endpoint(f"unix:{quoteStringArgument(path)}").path, path)
 
+    def test_overlaps(self) -> None:
+        """Two ports of one number are in each other's way on one address, and on all addresses of one kind."""
+        for one, other, expected in (
+            ("127.0.0.1", "127.0.0.1", True),
+            ("127.0.0.1", "10.0.0.1", False),
+            ("127.0.0.1", "0.0.0.0", True),
+            ("0.0.0.0", "10.0.0.1", True),
+            ("0.0.0.0", "::", False),
+            ("::1", "::", True),
+            ("::1", "127.0.0.1", False),
+            ("::1", "0:0::1", True),
+        ):
+            self.assertEqual((one, other, Endpoint(one, 1).overlaps(other)), (one, other, expected))
+
     def test_shown(self) -> None:
         """It is shown as people write addresses."""
         for text, shown in (

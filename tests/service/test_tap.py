@@ -5,7 +5,9 @@ import signal
 from pathlib import Path
 from typing import Any, cast
 
+from twisted.application.app import ServerOptions
 from twisted.application.service import Application, IService, IServiceMaker
+from twisted.application.twist._options import TwistOptions
 from twisted.internet import reactor as global_reactor
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
@@ -54,7 +56,8 @@ class TapTests(TestCase):
     def test_log(self) -> None:
         """twistd's own options say where the log goes, and the server's what it looks like and what is in it."""
         path = Path(self.mktemp()).absolute()
-        twistd: Any = {"nodaemon": 1, "logfile": str(path), "logger": None, "syslog": 0}
+        twistd = ServerOptions()
+        twistd.update(nodaemon=1, logfile=str(path))
         self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         self.options.parent = twistd
         self.options.parseOptions(["--port", "0", "--log-format", "json", "--log-level", "warn"])
@@ -67,11 +70,20 @@ class TapTests(TestCase):
         self.assertEqual(json.loads(line)["text"], "loud")
 
     def test_no_log(self) -> None:
-        """Whoever makes a service of it without twistd has a log, and keeps it."""
-        self.options.parseOptions(["--port", "0", "--log-format", "json"])
-        application: Any = Application("test")
-        cast(Program, tap.makeService(self.options)).setServiceParent(application)
-        self.assertIsNone(application.getComponent(ILogObserver, None))
+        """Whoever runs it without twistd, as `twist` does, has a log and keeps it; ours cannot be asked for there."""
+        self.options.parseOptions(["--port", "0"])
+        for runner in (None, TwistOptions()):
+            self.options.parent = runner
+            application: Any = Application("test")
+            cast(Program, tap.makeService(self.options)).setServiceParent(application)
+            self.assertIsNone(application.getComponent(ILogObserver, None))
+        for option, value in (("--log-format", "json"), ("--log-level", "warn")):
+            options = Options({})
+            options.parseOptions(["--port", "0", option, value])
+            error = self.assertRaises(SystemExit, tap.makeService, options)
+            self.assertEqual(
+                error.code, f"mles: {option} {value}: only twistd and mles-tx serve have it; leave it away"
+            )
 
     async def test_announced_in_the_log(self) -> None:
         """The banner goes to twistd's log when the server has started; the server serves until it is stopped."""
