@@ -1,11 +1,11 @@
 """Watching a real server: metrics, readiness, `mles-tx health`, logs."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import time
-from contextlib import suppress
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -222,5 +222,5 @@ class TwistdWatchingTests(WatchingContract, IntegrationTestCase):
 
     def kill(self, pid: int) -> None:
         """End a daemon, if it has not ended."""
-        with suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
