@@ -10,6 +10,7 @@ from mles_tx.service.options import Options as ServeOptions
 
 from .doctor import DoctorOptions, doctor
 from .health import HealthOptions, health
+from .install_unit import InstallUnitOptions, install_unit
 from .serve import serve
 
 __all__ = ["main"]
@@ -23,6 +24,7 @@ class _Options(usage.Options):
         ["serve", None, ServeOptions, "Run a server in the foreground, until Ctrl-C."],
         ["doctor", None, DoctorOptions, "Look at what a first certificate depends on, before it is ordered."],
         ["health", None, HealthOptions, "Ask a running server whether it is ready, or alive."],
+        ["install-unit", None, InstallUnitOptions, "Print a systemd unit that runs a server."],
     )
 
     opt_h = usage.Options.opt_help
@@ -34,7 +36,7 @@ class _Options(usage.Options):
 
     def postOptions(self) -> None:
         if self.subCommand is None:
-            raise usage.UsageError("a subcommand is needed: serve, doctor or health")
+            raise usage.UsageError("a subcommand is needed: serve, doctor, health or install-unit")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,5 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         doctor(options.subOptions)
     elif options.subCommand == "health":
         health(options.subOptions)
+    elif options.subCommand == "install-unit":
+        install_unit(options.subOptions)
     else:
         serve(options.subOptions)
