@@ -6,6 +6,7 @@ is to be served until an ordered certificate is there is made at once, so that s
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -145,6 +146,9 @@ class CertificateService(Service):
         super().privilegedStartService()
         if self._config.listen:
             self._pairs = [pair_from_files(chain, key) for chain, key in self._config.certificates]
+            if self._config.acme_names:
+                # Once root is given up, Python itself may lie where it cannot be read.
+                import_module("mles_tx.transport.certificates.issuing")
 
     def startService(self) -> None:
         """Have something to serve, and begin to order what is missing.

@@ -253,10 +253,7 @@ class MlesService(MultiService):
         self._state = ""
         if self.config.listen_on or self.config.redirect_on:
             for left in self._inherited.left_over():
-                self._log.warn(
-                    "inherited socket {left} is in no --listen and no --redirect-listen: nobody answers there",
-                    left=left,
-                )
+                self._log.warn("socket {left} was passed, and no --listen names it: nobody answers there", left=left)
 
     def stopService(self) -> "Deferred[None]":
         """Stop, listener first.

@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +35,7 @@ __all__ = [
     "Websocat",
     "frame",
     "join_frame",
+    "together",
 ]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -148,6 +149,15 @@ class Member:
     def leave(self) -> None:
         """Close, and wait for the server's answer; any number of times."""
         self._run(self.connection.close())
+
+
+def together(coroutines: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """Run coroutines that use the connections of members, all at the same time; their results."""
+
+    async def gather() -> list[T]:
+        return await asyncio.gather(*coroutines)
+
+    return _loop_thread().run(gather(), 3 * WAIT)
 
 
 class Websocat(Process):
