@@ -34,6 +34,7 @@ check: lint types test ## everything a change has to pass
 lint: $(VENV)/.develop ## style and common faults
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/hadolint Dockerfile
 
 types: $(VENV)/.develop ## mypy --strict
 	@$(BIN)/mypy

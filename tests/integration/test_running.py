@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -191,6 +192,8 @@ class ActivationTests(IntegrationTestCase):
     def test_systemd_socket_activate(self) -> None:
         """systemd's own tool holds the socket: the first client has the server started, and is served."""
         tool = debian_program("systemd", "systemd-socket-activate")
+        if subprocess.run([str(tool), "--version"], capture_output=True).returncode != 0:
+            raise SkipTest("systemd-socket-activate does not run here")
         with socket.socket() as free:  # it takes no port 0
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
