@@ -25,6 +25,9 @@ __all__ = ["InstallUnitOptions", "install_unit"]
 #: Unit names are longer and stranger than that; directories and files are called after ours.
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
+#: What systemd takes for the name of a group.
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}")
+
 #: What the sockets of a unit stand for.
 _REPLACED = frozenset({"--port", "-p", "--interface", "--redirect", "-r", "--redirect-port"})
 
@@ -66,6 +69,8 @@ class InstallUnitOptions(usage.Options):
 
     def opt_group(self, value: str) -> None:
         """Group the service belongs to as well, so that it may read certificates; may be given again."""
+        if _GROUP.fullmatch(value) is None:
+            raise usage.UsageError(f"--group {value!r}: not a group's name")
         self["group"].append(value)
 
     opt_h = usage.Options.opt_help

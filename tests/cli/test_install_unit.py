@@ -143,6 +143,7 @@ class InstallUnitTests(SynchronousTestCase):
                 "--name A",
                 "mles-tx: --name 'A': give lower-case letters, digits, - and _, a letter first; --help says more",
             ),
+            ("--group a=b", "mles-tx: --group 'a=b': not a group's name; --help says more"),
             ("--nonsense", "mles-tx: option --nonsense not recognized; --help says more"),
             ("-- --limit 0", "mles: --limit '0': give a whole number from 1 to 999999"),
             ("-- --domains", "mles: option --domains requires argument; --help lists the options"),
