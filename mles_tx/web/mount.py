@@ -57,10 +57,10 @@ class MlesResource(Resource):
         rest, channel._dataBuffer = b"".join(channel._dataBuffer), []
         channel.setTimeout(None)
         connection.makeConnection(transport)
+        transport.resumeProducing()
         connection.dataReceived(_head(request))
         if rest:
             connection.dataReceived(rest)
-        transport.resumeProducing()
         return NOT_DONE_YET
 
 

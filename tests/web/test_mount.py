@@ -114,6 +114,19 @@ class MountTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.frames(bob), [Frame(1, b"at once")])
 
+    def test_uid_in_use(self) -> None:
+        """Who has asked for a uid in use by the time it is let in is not read until the holder has been asked."""
+        found: Deferred[Resource] = Deferred()
+        self.root.putChild(b"late", DeferredResource(found))
+        self.join("alice", history=0)
+        newcomer = self.connect()
+        newcomer.receive(upgrade(path="/late"))
+        newcomer.receive(header("alice", history=0))
+        found.callback(self.service.resource())
+        self.assertFalse(newcomer.reads)
+        self.clock.advance(3)
+        self.assertTrue(newcomer.reads)
+
     def test_page_that_comes_late(self) -> None:
         """Where the site first finds out who asks, what a client has sent meanwhile is not lost, and it is read on."""
         found: Deferred[Resource] = Deferred()
