@@ -66,6 +66,7 @@ class _Hold(Enum):
 
     JOINING = auto()
     RATE = auto()
+    TURN = auto()
 
 
 @implementer(IMember)
@@ -122,6 +123,11 @@ class MlesConnection(WebSocketConnection):
         super().dataReceived(data)
         if self._probes:
             self._answer_probes(True)  # unless what came was its close frame: that has answered them
+        if self._taken or self._others:
+            self._count_taken()
+
+    def go_on(self) -> None:
+        super().go_on()
         if self._taken or self._others:
             self._count_taken()
 
@@ -189,8 +195,8 @@ class MlesConnection(WebSocketConnection):
                 address=self.address,
             )
         if self._holds:
-            self._holds = frozenset()
-            if reason is not CloseReason.CONNECTION_LOST:
+            self._holds &= {_Hold.TURN}
+            if not self._holds and reason is not CloseReason.CONNECTION_LOST:
                 self.transport.resumeProducing()  # to see the peer's close frame
 
     # -- joining
@@ -282,6 +288,12 @@ class MlesConnection(WebSocketConnection):
         self._outbox.control(PING)
 
     # -- reading more slowly
+
+    def fell_behind(self) -> None:
+        self._hold(_Hold.TURN)
+
+    def caught_up(self) -> None:
+        self._release(_Hold.TURN)
 
     def _hold(self, why: _Hold) -> None:
         if not self._holds:

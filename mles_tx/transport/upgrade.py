@@ -1,4 +1,4 @@
-"""The usual request for an upgrade (RFC 6455 section 4.2.1), taken apart in one go.
+"""The usual request for an upgrade (RFC 6455 section 4.2.1), taken apart in one go, and the answer to it.
 
 It knows less than Autobahn, and what it does not know it leaves to it: headers that stand twice, other versions,
 whatever is to be refused. It must not take what Autobahn would refuse.
@@ -9,7 +9,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import sha1
 
-__all__ = ["Upgrade", "accept_value", "usual_upgrade"]
+__all__ = ["Upgrade", "switching", "usual_upgrade"]
 
 #: A whole head of printable ASCII, and of HTTP/1.1; its target is a path, with a query or without.
 _HEAD = re.compile(rb"GET /(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%/?-]* HTTP/1\.1\r\n((?:[!-9;-~]+:[ -~]*\r\n)+)\r\n")
@@ -24,6 +24,11 @@ _EXTENSIONS = ("", "permessage-deflate", "permessage-deflate; client_max_window_
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Protocol: %b\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,6 @@ def usual_upgrade(head: bytes) -> Upgrade | None:
     return Upgrade(key, protocols, fields.get("origin"))
 
 
-def accept_value(key: str) -> bytes:
-    """Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
-    return b64encode(sha1(key.encode("ascii") + _MAGIC, usedforsecurity=False).digest())
+def switching(key: str, protocol: bytes) -> bytes:
+    """The answer to a request with a Sec-WebSocket-Key that names the subprotocol (RFC 6455 section 4.2.2)."""
+    return _SWITCHING % (protocol, b64encode(sha1(key.encode("ascii") + _MAGIC, usedforsecurity=False).digest()))

@@ -28,9 +28,11 @@ from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.frames import close_frame, decode_run, encode_close, encode_pong
 from mles_tx.protocol.header import MAX_FRAGMENTS, MAX_HEADER_BYTES
 
+from .autobahn_options import AutobahnOptions
 from .origins import OriginPolicy
+from .parsing import ParseShare
 from .tcp import bytes_taken, end_stream
-from .upgrade import accept_value, usual_upgrade
+from .upgrade import switching, usual_upgrade
 
 __all__ = ["CLOSE_SECONDS", "SUBPROTOCOL", "WebSocketConnection", "WebSocketFactory"]
 
@@ -48,73 +50,15 @@ _REASON_OF_CODE: Mapping[int, CloseReason] = {
     1009: CloseReason.MESSAGE_TOO_LARGE,
 }
 
-#: The answer to an upgrade, but for the value of its last header.
-_SWITCHING = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Protocol: " + SUBPROTOCOL.encode("ascii") + b"\r\nSec-WebSocket-Accept: "
-)
-
 _PHRASES = {400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 426: "Upgrade Required"}
 
 
-class _Silence:
-    """Takes Autobahn's log events and keeps none: they quote the peer, and one would be made for every read."""
-
-    def _nothing(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    trace = debug = info = warn = error = critical = failure = _nothing
-
-
-class _Unheard:
-    """A future that nobody waits for."""
-
-    def callback(self, result: object) -> None:
-        pass
-
-
-class WebSocketConnection(WebSocketServerProtocol):
+class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ignore[misc]  # two of its own differ
     """One connection, from the request for an upgrade to the end of the stream.
 
-    Autobahn's options stand here, one for each of its attributes: it would otherwise copy them for each
-    connection, and format them for a log nobody reads (half of the cost of a join). So does the state in which a
-    connection begins (`_begin_alike`).
+    What is the same for all stands on the class: options, and the state in which a connection begins (`_begin_alike`).
     """
 
-    CONFIG_ATTRS: list[str] = []
-    logOctets = False
-    logFrames = False
-    trackTimings = False
-    versions = (13,)
-    webStatus = False
-    utf8validateIncoming = True
-    requireMaskedClientFrames = True
-    maskServerFrames = False
-    applyMask = True
-    maxFramePayloadSize = 0  # the limit for messages is looked at as soon as a frame begins
-    maxMessagePayloadSize = MAX_HEADER_BYTES  # until the first frame is known to be good
-    autoFragmentSize = 0
-    failByDrop = False
-    echoCloseCodeReason = True
-    openHandshakeTimeout = 0  # Autobahn's timers follow a global reactor; ours the one we are given
-    closeHandshakeTimeout = 0
-    tcpNoDelay = True
-    serveFlashSocketPolicy = False
-    flashSocketPolicy = ""
-    allowedOrigins = ("*",)
-    allowedOriginsPatterns = (re.compile(""),)
-    allowNullOrigin = True
-    maxConnections = 0
-    trustXForwardedFor = 0
-    autoPingInterval = 0
-    autoPingTimeout = 0
-    autoPingSize = 12
-    autoPingRestartOnAnyTraffic = True
-
-    def perMessageCompressionAccept(self, offers: object) -> None:
-        """Take no offer: a compressed frame could not be shared, and a small one may grow without bound."""
-
-    log = _Silence()
     _log = Logger()
 
     max_fragments = MAX_FRAGMENTS
@@ -122,10 +66,6 @@ class WebSocketConnection(WebSocketServerProtocol):
     #: Whether whole small messages go to `messages`; at least `MAX_RUN_PAYLOAD_BYTES` have to be allowed.
     fast_lane = True
 
-    # What Autobahn would find out in an upgrade, when it is the usual one.
-    websocket_version = 13
-    websocket_extensions: list[object] = []
-    websocket_extensions_in_use: list[object] = []
     inside_message: Any = False
     current_frame: Any = None
 
@@ -142,6 +82,8 @@ class WebSocketConnection(WebSocketServerProtocol):
     _reason: CloseReason | None = None
     _fragments = 0
     _is_let_go = False
+    _is_behind = False  # some of what was read waits for its part of a turn
+    _lost: Failure | None = None  # how the connection was lost while it was behind
 
     def message(self, payload: bytes, is_binary: bool) -> None:
         """A whole message came; to be overridden."""
@@ -151,13 +93,20 @@ class WebSocketConnection(WebSocketServerProtocol):
         """Messages came through the fast lane, and are encoded as server frames; to be overridden."""
         raise NotImplementedError
 
+    def fell_behind(self) -> None:
+        """What was read is too much for this turn: no more is to be read; may be overridden."""
+        self.transport.pauseProducing()
+
+    def caught_up(self) -> None:
+        """All that was read is parsed: read on; may be overridden."""
+        self.transport.resumeProducing()
+
     def ended(self, reason: CloseReason) -> None:
         """The connection is over, for the first reason there was; called once; to be overridden."""
         raise NotImplementedError
 
     # -- beginning and end of the connection
 
-    is_open = is_closed = _Unheard()
     utf8validator: Any = cached_property(lambda self: Utf8Validator())  # for text that does not take the fast lane
 
     def __init__(self) -> None:
@@ -172,6 +121,11 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.factory.connections.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._is_behind and self.state == self.STATE_OPEN:
+            self._lost = reason  # what the peer has said before is heard first
+            self._is_let_go = True
+            return
+        self._forget_rest()
         self._end(CloseReason.CONNECTION_LOST)
         self._outbox.discard()
         self.state = self.STATE_CLOSED
@@ -186,15 +140,51 @@ class WebSocketConnection(WebSocketServerProtocol):
             if data:
                 self._dataReceived(data)
         except Exception:
-            self._log.failure("what a peer sent could not be handled")
-            self.close(CloseReason.INTERNAL_ERROR)
+            self._failed()
 
     def consumeData(self) -> None:
-        if not self.fast_lane or self.state == self.STATE_CONNECTING:
+        if self.state == self.STATE_CONNECTING:
             super().consumeData()
+        elif not self._is_behind and not self._parse():
+            self._is_behind = True
+            self.fell_behind()
+
+    def go_on(self) -> None:
+        """Parse what was left over in an earlier turn: called by the `ParseShare`."""
+        try:
+            if not self._parse():
+                return
+        except Exception:
+            self._failed()
+        self._is_behind = False
+        if self._lost is None:
+            self.caught_up()
         else:
-            while self.state != self.STATE_CLOSED and self.processData():
+            self.connectionLost(self._lost)
+
+    def _parse(self) -> bool:
+        """Let Autobahn parse what has come; False when more is left than there is time for in this turn."""
+        parsing = self.factory.parsing
+        while self.state != self.STATE_CLOSED:
+            if not parsing.take():
+                parsing.wait(self)
+                return False
+            if not self.processData():
+                break
+            if self.fast_lane:
                 self.data = self._decode_run(self.data)
+                if not self.data and self.current_frame is None:
+                    break
+        return True
+
+    def _forget_rest(self) -> None:
+        if self._is_behind:
+            self._is_behind = False
+            self.factory.parsing.forget(self)
+
+    def _failed(self) -> None:
+        self._log.failure("what a peer sent could not be handled")
+        self.close(CloseReason.INTERNAL_ERROR)
 
     def _decode_run(self, data: bytes) -> bytes:
         """Take the fast lane, if a message may begin here; returns what is left for Autobahn."""
@@ -214,7 +204,7 @@ class WebSocketConnection(WebSocketServerProtocol):
             self.data = b""
             self.websocket_protocols = upgrade.protocols
             self.websocket_protocol_in_use = SUBPROTOCOL
-            self.sendData(_SWITCHING + accept_value(upgrade.key) + b"\r\n\r\n")
+            self.sendData(switching(upgrade.key, SUBPROTOCOL.encode("ascii")))
             self.state = self.STATE_OPEN
             return
         # Autobahn refuses origins it cannot take apart, and those of apps are among them: it does not get to see any.
@@ -319,7 +309,11 @@ class WebSocketConnection(WebSocketServerProtocol):
         """End it now; what was not sent is lost."""
         self._outbox.discard()
         self._let_go()
-        self.transport.abortConnection()
+        self._forget_rest()
+        if self._lost is None:
+            self.transport.abortConnection()
+        else:
+            self.connectionLost(self._lost)
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         # Autobahn comes here to answer a close frame; what it wants to close itself goes through _fail_connection.
@@ -385,6 +379,7 @@ class WebSocketFactory(WebSocketServerFactory):
         self.clock = clock
         self.origin_allowed = origin_allowed
         self.connections: set[WebSocketConnection] = set()
+        self.parsing = ParseShare(clock)
         self.closing = Deadlines[WebSocketConnection](clock, CLOSE_SECONDS, WebSocketConnection.abort)
         self.stalled = Deadlines[Outbox](clock, STALL_SECONDS, Outbox.expire)
 
@@ -405,5 +400,6 @@ class WebSocketFactory(WebSocketServerFactory):
 
     def stop(self) -> None:
         """Keep no timer; the connections are gone."""
+        self.parsing.stop()
         self.closing.stop()
         self.stalled.stop()

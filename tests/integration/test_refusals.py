@@ -1,5 +1,7 @@
 """What peers get who do not keep to the rules, and that nobody else notices: on real sockets."""
 
+from threading import Thread
+
 from .clients import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Member, RawClient, frame, join_frame
 from .processes import Server
 from .support import LOCAL, SECURE, Contract, IntegrationTestCase
@@ -163,6 +165,22 @@ class RefusalsContract(Contract):
             client = self.raw_member(self.server, "alice") if joined else self._upgraded()
             client.send(frame(TEXT, final=False) + frame(CONTINUATION, final=False) * 16384)
             self.assertEqual(client.read_close(), TOO_MANY_FRAGMENTS, f"joined: {joined}")
+        self.assert_healthy(self.server)
+
+    def test_floods(self) -> None:
+        """While several peers flood with empty fragments two others talk as before; each is cut off for what it did."""
+        flood = frame(TEXT, final=False) + frame(CONTINUATION, final=False) * 16384
+        clients = [self.raw_member(self.server, f"flood {number}", history=0) for number in range(4)]
+        alice, bob = self.member(self.server, "alice", history=0), self.member(self.server, "bob", history=0)
+        senders = [Thread(target=client.send, args=(flood,)) for client in clients]
+        for sender in senders:
+            sender.start()
+        for number in range(50):
+            bob.send(f"{number}")
+            self.assertEqual(alice.receive(), f"{number}")
+        for client, sender in zip(clients, senders, strict=True):
+            sender.join()
+            self.assertEqual(client.read_close(), TOO_MANY_FRAGMENTS)
         self.assert_healthy(self.server)
 
     def test_missing_subprotocol(self) -> None:

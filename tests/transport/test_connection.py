@@ -292,6 +292,7 @@ class RateTests(ConnectionTestCase):
         for _ in range(3):
             alice.receive(client_frame(1, piece, final=False) + client_frame(0, piece, final=False) * 998)
             alice.receive(client_frame(0, piece))
+            self.end_turn()
             self.assertEqual("producing", alice.producerState)
 
     def test_slow_sender_that_leaves(self) -> None:

@@ -354,6 +354,7 @@ class SameAnswerTests(SynchronousTestCase):
         assert isinstance(connection, MlesConnection)
         wire = FakeTransport(connection)
         wire.receive(head)
+        self.clock.advance(0)
         found: list[object] = [wire.taken(), wire.finished, wire.aborted]
         found += [connection.data, connection.state, connection.failedByMe, connection.wasClean]
         if connection.state == connection.STATE_OPEN:
@@ -365,6 +366,7 @@ class SameAnswerTests(SynchronousTestCase):
         if not wire.finished:
             wire.receive(client_frame(9, b"x") + header("alice", history=0))
             wire.receive(client_frame(1, b"hello") + client_frame(8, b"\x03\xe8"))
+            self.clock.advance(0)
             found += [wire.taken(), wire.finished, wire.aborted, connection.channel is None]
         wire.hang_up()
         self.clock.advance(0)
