@@ -18,6 +18,9 @@ _STEPS = 512
 #: Steps in a turn of one connection that has waited: a single ping does not wait for all frames of those before it.
 _PART = 64
 
+#: As many may wait without being a crowd: with what was read of each, some 4 MiB.
+_CROWD = 128
+
 #: Seconds that last longer than a turn: when nobody had to wait for so long, nobody need begin to.
 _CALM_SECONDS = 0.1
 
@@ -46,6 +49,11 @@ class ParseShare:
         self._renewed = clock.seconds()
         self._waiting: dict[Waiting, None] = {}  # in order
         self._renewal: IDelayedCall | None = None
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many wait that whoever has gone had better not wait as well."""
+        return len(self._waiting) > _CROWD
 
     def take(self) -> bool:
         """Whether one more step may be taken in this turn."""

@@ -121,7 +121,7 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         self.factory.connections.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._is_behind and self.state == self.STATE_OPEN:
+        if self._is_behind and self.state == self.STATE_OPEN and not self.factory.parsing.is_crowded:
             self._lost = reason  # what the peer has said before is heard first
             self._is_let_go = True
             return

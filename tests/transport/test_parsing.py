@@ -274,6 +274,16 @@ class FloodTests(ConnectionTestCase):
         self.assertEqual([member.uid for member in self.registry.members], ["bob"])
         self.assertNotIn(peer.connection, self.factory.connections)
 
+    def test_crowd_of_the_lost(self) -> None:
+        """Those who flood and go at once, again and again, do not pile up."""
+        for number in range(300):
+            peer = self.join(f"flood {number}")
+            peer.receive(_FLOOD)
+            peer.hang_up()
+        self.assertLess(len(self.factory.connections), 150)
+        self.turns.end_turn()
+        self.assertEqual(len(list(self.registry.members)), len(self.factory.connections))
+
     def test_lost_and_cut_off(self) -> None:
         """One that has gone while its frames wait can be cut off, and closed for any reason."""
         for end in ("abort", "close"):
