@@ -17,7 +17,17 @@ from twisted.python.failure import Failure
 
 from .admission import Admission
 
-__all__ = ["READ_BYTES", "WRITE_BYTES", "Phase", "Preface", "PrefaceError", "TCPServer", "bytes_taken", "end_stream"]
+__all__ = [
+    "OPEN",
+    "READ_BYTES",
+    "WRITE_BYTES",
+    "Phase",
+    "Preface",
+    "PrefaceError",
+    "TCPServer",
+    "bytes_taken",
+    "end_stream",
+]
 
 #: Bytes read from a connection in a turn. 64 KiB, Twisted's own measure, hold 10,900 pings: 180 ms in which nobody else
 #: is served.
@@ -46,7 +56,7 @@ class Phase(Enum):
 
 
 #: To look a member of an Enum up takes as long as the rest of a small write.
-_OPEN = Phase.OPEN
+OPEN = Phase.OPEN
 
 
 class TCPServer(Server):
@@ -121,7 +131,7 @@ class TCPServer(Server):
 
     def write(self, data: bytes) -> None:
         if (
-            self.phase is _OPEN
+            self.phase is OPEN
             and (self.producer is None or self.streamingProducer)  # one that is pulled is asked again by `doWrite`
             and self._eager_bytes < WRITE_BYTES
             and not (self.dataBuffer or self._tempDataBuffer)
