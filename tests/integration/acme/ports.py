@@ -18,7 +18,7 @@ from mles_tx.transport.port import ListeningPort, bind
 
 from ..processes import WAIT
 
-__all__ = ["Seen", "TwoPorts", "see"]
+__all__ = ["Seen", "TwoPorts", "look", "see"]
 
 
 class _Greeter(Protocol):
@@ -116,7 +116,7 @@ class Seen:
         return found.get_values_for_type(x509.DNSName)
 
 
-def see(
+def look(
     port: int,
     name: str,
     *,
@@ -124,8 +124,9 @@ def see(
     protocols: tuple[str, ...] = ("http/1.1",),
     version: ssl.TLSVersion | None = None,
     say: bytes = b"hello",
-) -> "Deferred[Seen]":
-    """Make a handshake, in a thread.
+    to_the_end: bool = False,
+) -> Seen:
+    """Make a handshake.
 
     Args:
         port: where to.
@@ -134,27 +135,26 @@ def see(
         protocols: what is offered.
         version: of TLS; None: any.
         say: what is said afterwards.
+        to_the_end: whether all that comes back is read, and not only the beginning.
     """
+    context = ssl.create_default_context(cadata=root)
+    if root is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    with (
+        socket.create_connection(("127.0.0.1", port), WAIT) as stream,
+        context.wrap_socket(stream, server_hostname=name) as client,
+    ):
+        client.sendall(say)
+        echoed = b"".join(iter(lambda: client.recv(65536), b"")) if to_the_end else client.recv(100)
+        certificate = x509.load_der_x509_certificate(client.getpeercert(True) or b"")
+        return Seen(certificate, client.selected_alpn_protocol(), client.version(), echoed)
 
-    def look() -> Seen:
-        context = ssl.create_default_context(cadata=root)
-        if root is None:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if protocols:
-            context.set_alpn_protocols(list(protocols))
-        if version is not None:
-            context.minimum_version = context.maximum_version = version
-        with (
-            socket.create_connection(("127.0.0.1", port), WAIT) as stream,
-            context.wrap_socket(stream, server_hostname=name) as client,
-        ):
-            client.sendall(say)
-            return Seen(
-                x509.load_der_x509_certificate(client.getpeercert(True) or b""),
-                client.selected_alpn_protocol(),
-                client.version(),
-                client.recv(100),
-            )
 
-    return deferToThread(look)
+def see(port: int, name: str, **more: Any) -> "Deferred[Seen]":
+    """Make a handshake, in a thread: see `look`."""
+    return deferToThread(look, port, name, **more)
