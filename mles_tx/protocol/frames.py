@@ -137,6 +137,7 @@ def decode_run(data: bytes) -> tuple[list[bytes], int]:
                 break
             key = as_int((data[at + 4 : body] * (size // 4 + 1))[:size], "little")
             payload = (as_int(data[body:behind], "little") ^ key).to_bytes(size, "little")
+            # `encode_message` would do the same, and the call of it would take a twelfth of the time for 128 bytes.
             frame = bytes((first, 126, size >> 8, size & 255)) + payload
         else:
             break
