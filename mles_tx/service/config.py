@@ -184,10 +184,8 @@ class ServerConfig:
             self._refuse_acme(f"{reason}; leave it away", redirect=False)
         try:
             _ = self.authority
-        except ValueError:
-            raise ConfigError(
-                f"--acme-directory {self.acme_directory!r}: give the https:// URL of the authority's directory"
-            ) from None
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     def _refuse_acme(self, reason: str, *, redirect: bool = True) -> None:
         """Say that an option would do nothing, if it is given."""

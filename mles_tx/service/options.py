@@ -5,31 +5,29 @@ third of a second.
 """
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from twisted.python import usage
+from mles_tx.transport.certificates.authority import ExternalAccount
 
-import mles_tx
-from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
-
-from .config import ConfigError, ServerConfig, state_directory
-from .parsing import canonical_address, directory_url, domain_names, whole_number
+from .common import CommonOptions
+from .config import ConfigError, ServerConfig
+from .parsing import whole_number
 
 __all__ = ["Options"]
 
 _HTTP_PORT = 80
 
 
-class Options(usage.Options):
+class Options(CommonOptions):
     """What `twistd mles` and `mles-tx serve` understand.
 
     Args:
         environ: the environment; `MLES_KEY` and `STATE_DIRECTORY` are looked at.
     """
 
+    command = "mles"
+    wrong = 1
     synopsis = "[options]"
     longdesc = (
         "A Mles v2 server. Without --domains it serves this machine alone, over plain HTTP and WebSocket"
@@ -52,7 +50,6 @@ class Options(usage.Options):
             None,
             None,
             "URL of the directory of another certificate authority. [default: Let's Encrypt]",
-            directory_url,
         ],
         ["acme-hmac-key", None, None, "File with the HMAC key of --acme-key-id, as the authority gave it.", Path],
         ["acme-key-id", None, None, "Account with the authority that ours is to be bound to, where it asks for one."],
@@ -148,33 +145,16 @@ class Options(usage.Options):
     )
 
     def __init__(self, environ: Mapping[bytes, bytes] = os.environb) -> None:
-        super().__init__()
-        self._environ = environ
-        self["domains"] = []
+        super().__init__(environ)
         self["email"] = []
-        self["interface"] = []
         self["certificate"] = []
         self["private-key"] = []
-
-    def opt_domains(self, value: str) -> None:
-        """Domain to serve; more of them by commas, or by giving the option again."""
-        for domain in domain_names(value):
-            if domain not in self["domains"]:
-                self["domains"].append(domain)
-
-    opt_d = opt_domains
 
     def opt_email(self, value: str) -> None:
         """Address the certificate authority may write to; may be given again."""
         self["email"].append(value)
 
     opt_e = opt_email
-
-    def opt_interface(self, value: str) -> None:
-        """Address to listen on; may be given again. [default: all, with --no-tls loopback]"""
-        address = canonical_address(value)
-        if address not in self["interface"]:
-            self["interface"].append(address)
 
     def opt_certificate(self, value: str) -> None:
         """PEM file with a certificate and its chain; may be given again, each with its --private-key."""
@@ -184,24 +164,9 @@ class Options(usage.Options):
         """PEM file with the private key of the --certificate."""
         self["private-key"].append(Path(value))
 
-    opt_h = usage.Options.opt_help
-
-    def opt_version(self) -> NoReturn:
-        """Show the version and exit."""
-        print(f"mles_tx {mles_tx.__version__}")
-        sys.exit(0)
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse; on an error, say in one line what is wrong and exit with code 1."""
-        try:
-            super().parseOptions(options)
-            self.config()
-        except (usage.UsageError, ConfigError) as error:
-            text = str(error)
-            if not text.startswith(("--", "MLES_KEY")):
-                text += "; --help lists the options"
-            sys.stderr.write(f"mles: {text}\n")
-            sys.exit(1)
+    def parse(self, options: Sequence[str] | None = None) -> None:
+        super().parse(options)
+        self.config()
 
     def config(self) -> ServerConfig:
         """The configuration these options stand for.
@@ -217,9 +182,9 @@ class Options(usage.Options):
             interfaces=tuple(self["interface"]),
             tls=not self["no-tls"],
             certificates=tuple(zip(self["certificate"], self["private-key"], strict=True)),
-            cache=self["cache"] or self._state_directory(),
+            cache=self.cache,
             emails=tuple(self["email"]),
-            acme_directory=self._acme_directory(),
+            acme_directory=self.directory,
             acme_ca=self["acme-ca"],
             acme_account=self._acme_account(),
             redirect_port=_HTTP_PORT if self["redirect"] and self["redirect-port"] is None else self["redirect-port"],
@@ -237,14 +202,6 @@ class Options(usage.Options):
             metrics_logging=not self["no-metrics-logging"],
         )
 
-    def _acme_directory(self) -> str | None:
-        directory: str | None = self["acme-directory"]
-        if not self["staging"]:
-            return directory
-        if directory is not None:
-            raise ConfigError("--staging: --acme-directory is given as well; keep one of them")
-        return LETS_ENCRYPT_STAGING
-
     def _acme_account(self) -> ExternalAccount | None:
         key_id, path = self["acme-key-id"], self["acme-hmac-key"]
         if key_id is None and path is None:
@@ -260,11 +217,6 @@ class Options(usage.Options):
             raise ConfigError(f"--acme-hmac-key {path}: {error.strerror}; give a file that can be read") from None
         except ValueError:
             raise ConfigError(f"--acme-hmac-key {path}: no key in base64url; write the key into it") from None
-
-    def _state_directory(self) -> Path:
-        # systemd lists several with colons; the first is ours.
-        given = self._environ.get(b"STATE_DIRECTORY", b"").split(b":")[0]
-        return Path(os.fsdecode(given)) if given else state_directory()
 
     def _key(self) -> bytes | None:
         path, variable = self["key-file"], self._environ.get(b"MLES_KEY")

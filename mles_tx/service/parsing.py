@@ -5,14 +5,10 @@ For all commands that have an option of the same name. It must not know what the
 
 from collections.abc import Callable
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from twisted.python import usage
 
-__all__ = ["canonical_address", "directory_url", "domain_names", "whole_number"]
-
-#: What a URL is made of, less what only fragments and logins need (RFC 8555 section 6.1 wants plain https).
-_NOT_IN_DIRECTORY_URL = frozenset('#@\\"<>')
+__all__ = ["canonical_address", "domain_names", "whole_number"]
 
 
 def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> Callable[[str], int]:
@@ -40,16 +36,3 @@ def canonical_address(name: str) -> str:
 def domain_names(text: str) -> list[str]:
     """The domains of one `--domains`: by commas, in lower case, without the root's dot."""
     return [canonical_address(name.strip().lower().rstrip(".")) for name in text.split(",")]
-
-
-def directory_url(text: str) -> str:
-    """The coerce function of `--acme-directory`: an https URL (RFC 8555 section 6.1)."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # looked at when it is asked for
-    except ValueError:
-        parts = urlsplit("")
-    plain = text.isascii() and text.isprintable() and " " not in text and _NOT_IN_DIRECTORY_URL.isdisjoint(text)
-    if parts.scheme != "https" or not parts.hostname or not plain:
-        raise usage.UsageError(f"--acme-directory {text!r}: give the https:// URL of the authority's directory")
-    return text

@@ -3,7 +3,7 @@
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service.parsing import canonical_address, directory_url, domain_names, whole_number
+from mles_tx.service.parsing import canonical_address, domain_names, whole_number
 
 #: Text, number; None: refused.
 NUMBERS = (
@@ -31,31 +31,6 @@ DOMAINS = (
     ("2001:DB8:0::1", ["2001:db8::1"]),
     ("127.0.0.1", ["127.0.0.1"]),
     ("", [""]),
-)
-
-GOOD_URLS = (
-    "https://ca.example/directory",
-    "https://ca.example",
-    "https://localhost:14000/dir",
-    "https://127.0.0.1:14000/dir?a=b",
-    "https://[::1]:14000/dir",
-)
-
-BAD_URLS = (
-    "",
-    "ca.example",
-    "http://ca.example/directory",
-    "ftp://ca.example",
-    "https://",
-    "https:///directory",
-    "https://ca.example:99999/",
-    "https://ca.example:x/",
-    "https://[::1/",
-    "https://user:password@ca.example/",
-    "https://ca.example/#x",
-    "https://ca.example/a b",
-    "https://ca.example/\r\nx",
-    "https://b\u00fccher.example/",
 )
 
 
@@ -92,12 +67,3 @@ class ParsingTests(SynchronousTestCase):
             ("fe80::1%lo", "fe80::1%lo"),
         ):
             self.assertEqual(canonical_address(text), address)
-
-    def test_urls(self) -> None:
-        """The URL of a directory is an https one, and nothing but an address is in it."""
-        self.assertEqual([directory_url(url) for url in GOOD_URLS], list(GOOD_URLS))
-        for url in BAD_URLS:
-            error = self.assertRaises(usage.UsageError, directory_url, url)
-            self.assertEqual(
-                str(error), f"--acme-directory {url!r}: give the https:// URL of the authority's directory"
-            )
