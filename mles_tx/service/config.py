@@ -14,7 +14,7 @@ from platformdirs import user_state_path
 
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
-from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
+from mles_tx.transport.origins import ListedOrigins, OriginPolicy, any_origin, pages_of_this_machine
 
 from .resources import machine_memory
 
@@ -86,6 +86,9 @@ class ServerConfig:
             None: nowhere.
         wwwroot: directory with one directory a domain; None: the bundled page.
         key: the server's key, not empty; None: none is needed to join.
+        other_keys: more keys, none of them empty: any of them lets in as well, as while a key is being changed.
+        origins: which web pages may connect, each as `https://example.org`; none: any, or in the local mode those
+            of this machine.
         limit: messages in a channel's history, 1 to 999999.
         ping_interval: seconds between two pings, 1 or more.
         max_missed_pongs: pings that may stay unanswered, 1 to 9.
@@ -116,6 +119,8 @@ class ServerConfig:
     redirect_port: int | None = None
     wwwroot: Path | None = None
     key: bytes | None = field(default=None, repr=False)
+    other_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    origins: tuple[str, ...] = ()
     limit: int = 200
     ping_interval: float = 24.0
     max_missed_pongs: int = 3
@@ -148,6 +153,13 @@ class ServerConfig:
                 )
         if self.key == b"":
             raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
+        if b"" in self.other_keys:
+            raise ConfigError("--key-file: a key is empty; write the key into the file")
+        for origin in self.origins:
+            try:
+                ListedOrigins([origin])
+            except ValueError as error:
+                raise ConfigError(f"--origin {origin!r}: {error}") from None
         if self.wwwroot is not None and not self.wwwroot.is_dir():
             raise ConfigError(f"--wwwroot {self.wwwroot}: not a directory; make it, or leave the option away")
         if self.is_local:
@@ -259,6 +271,14 @@ class ServerConfig:
         return {domain: domain for domain in self.domains}
 
     @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys any of which lets in; none: everybody may join."""
+        own = () if self.key is None else (self.key,)
+        return tuple(dict.fromkeys((*own, *self.other_keys)))
+
+    @property
     def origin_allowed(self) -> OriginPolicy:
         """Which web pages may connect."""
+        if self.origins:
+            return ListedOrigins(self.origins)
         return pages_of_this_machine if self.is_local and self.listen else any_origin

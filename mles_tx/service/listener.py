@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from mles_tx.channels.registry import ChannelRegistry
@@ -20,6 +20,7 @@ from mles_tx.transport.door import DoorFactory
 from mles_tx.transport.port import ListeningPort, bind, usable
 from mles_tx.web.files import SiteFiles
 from mles_tx.web.hosts import make_site
+from mles_tx.web.slots import FileSlots
 
 from .certificates import CertificateService
 from .config import ServerConfig
@@ -61,14 +62,9 @@ class Listener(Service):
         self.websocket = MlesFactory(
             reactor,
             registry,
-            Settings(
-                key=config.key,
-                ping_interval=config.ping_interval,
-                max_missed_pongs=config.max_missed_pongs,
-                rate_limit=config.rate_limit,
-                origin_allowed=config.origin_allowed,
-            ),
+            _settings(config),
         )
+        self._slots = FileSlots(config.filelimit)
         self.admission = Admission(
             reactor,
             metrics,
@@ -82,6 +78,15 @@ class Listener(Service):
     def addresses(self) -> list[tuple[str, int]]:
         """Addresses and ports it listens on."""
         return [(port.getHost().host, port.getHost().port) for port in self._ports]
+
+    def change(self, config: ServerConfig) -> None:
+        """Take over the limits, keys and origins of another configuration; connections go on."""
+        self._config = config
+        self.websocket.change(_settings(config))
+        self._slots.change(config.filelimit)
+        self.admission.change(
+            config.connections_per_ip, config.per_ip_window, connections_for(descriptor_limit(), config.filelimit)
+        )
 
     def privilegedStartService(self) -> None:
         """Bind: what may need root.
@@ -137,11 +142,20 @@ class Listener(Service):
 
     def _sites(self) -> dict[str, SiteFiles]:
         config = self._config
-        slots = DeferredSemaphore(config.filelimit)
         sites = {}
         for host, directory in config.hosts.items():
             root = bundled_pages() if config.wwwroot is None else config.wwwroot / directory
             if not root.is_dir():
                 self._log.warn("{root} is not a directory: {host} has no pages", root=str(root), host=host)
-            sites[host] = SiteFiles(root, slots)
+            sites[host] = SiteFiles(root, self._slots)
         return sites
+
+
+def _settings(config: ServerConfig) -> Settings:
+    return Settings(
+        keys=config.keys,
+        ping_interval=config.ping_interval,
+        max_missed_pongs=config.max_missed_pongs,
+        rate_limit=config.rate_limit,
+        origin_allowed=config.origin_allowed,
+    )

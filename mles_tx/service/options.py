@@ -4,26 +4,40 @@ An option appears here with its function. It must not import Autobahn: that woul
 third of a second.
 """
 
+import getopt
 import os
-from collections.abc import Mapping, Sequence
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from pathlib import Path
+
+from twisted.python import usage
 
 from mles_tx.transport.certificates.authority import ExternalAccount
 
 from .common import CommonOptions
 from .config import ConfigError, ServerConfig
 from .parsing import whole_number
+from .sources import Source, from_environment, from_file, kinds, read
 
 __all__ = ["Options"]
 
 _HTTP_PORT = 80
 
 
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it is gone
+        return Path("/")
+
+
 class Options(CommonOptions):
     """What `twistd mles` and `mles-tx serve` understand.
 
     Args:
-        environ: the environment; `MLES_KEY` and `STATE_DIRECTORY` are looked at.
+        environ: the environment; `MLES_KEY`, `STATE_DIRECTORY` and what begins with `MLES_TX_` are looked at.
     """
 
     command = "mles"
@@ -33,10 +47,27 @@ class Options(CommonOptions):
         "A Mles v2 server. Without --domains it serves this machine alone, over plain HTTP and WebSocket"
         " on port 8080. With --domains it serves everybody, over TLS, with certificates it orders by itself;"
         " that agrees to the terms of the certificate authority, Let's Encrypt unless told otherwise. The"
-        " environment variable MLES_KEY holds the key that clients need to join, if any."
+        " environment variable MLES_KEY holds the key that clients need to join, if any. Every option can also be"
+        " given in the file of --config, or as a variable: MLES_TX_RATE_LIMIT=50."
     )
 
+    #: Options that say one thing together: who gives one says all of it, and nothing of a weaker source is left.
+    together = (
+        ("certificate", "private-key"),
+        ("staging", "acme-directory"),
+        ("acme-key-id", "acme-hmac-key"),
+        ("redirect", "redirect-port"),
+    )
+
+    #: Options that may be given again, and are paths.
+    path_lists = ("certificate", "private-key", "key-file")
+
+    #: Options that are of no use in the environment, and in a file.
+    not_in_environment = ("check",)
+    not_in_file = ("check", "config")
+
     optFlags = (
+        ["check", None, "Look whether a server could start with these settings, say so and exit; binds nothing."],
         ["no-metrics-logging", None, "Do not log the metrics every 10 seconds. SIGUSR1 logs them at any time."],
         ["no-tls", None, "Plain HTTP and WebSocket, for use behind a proxy that speaks TLS."],
         ["redirect", "r", "Send browsers from http to https, and let the authority validate there, on port 80."],
@@ -54,7 +85,13 @@ class Options(CommonOptions):
         ["acme-hmac-key", None, None, "File with the HMAC key of --acme-key-id, as the authority gave it.", Path],
         ["acme-key-id", None, None, "Account with the authority that ours is to be bound to, where it asks for one."],
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
-        ["key-file", None, None, "File with the key that clients need to join, instead of MLES_KEY.", Path],
+        [
+            "config",
+            None,
+            None,
+            "TOML file with options by their names; environment and command line are stronger.",
+            Path,
+        ],
         [
             "filelimit",
             "f",
@@ -148,7 +185,13 @@ class Options(CommonOptions):
         super().__init__(environ)
         self["email"] = []
         self["certificate"] = []
+        self["key-file"] = []
+        self["origin"] = []
         self["private-key"] = []
+        self._arguments: Sequence[str] = ()
+        self._called: dict[str, str] = {}
+        self._directory = _working_directory()  # where relative paths begin; twistd may leave it
+        self._is_again = False
 
     def opt_email(self, value: str) -> None:
         """Address the certificate authority may write to; may be given again."""
@@ -164,9 +207,80 @@ class Options(CommonOptions):
         """PEM file with the private key of the --certificate."""
         self["private-key"].append(Path(value))
 
+    def opt_key_file(self, value: str) -> None:
+        """File with a key that clients need to join; may be given again: any of them and MLES_KEY lets in."""
+        self["key-file"].append(Path(value))
+
+    def opt_origin(self, value: str) -> None:
+        """Origin whose web pages may connect, like https://example.org; more of them by commas, or by giving the
+        option again. [default: any; without --domains this machine's]"""
+        self["origin"].extend(origin.strip() for origin in value.split(","))
+
     def parse(self, options: Sequence[str] | None = None) -> None:
-        super().parse(options)
-        self.config()
+        self._arguments = list(sys.argv[1:] if options is None else options)
+        super().parse(self._arguments)
+        with self._naming():
+            self._take_sources()
+        config = self.config()
+        if self["check"]:
+            # Here, not above: nothing else needs OpenSSL so early.
+            from .checking import check
+
+            for line in check(config):
+                print(f"mles: {line}")
+            sys.exit(0)
+
+    def reread(self) -> ServerConfig:
+        """The configuration as it is now: files are read anew, environment and command line are as they were.
+
+        Raises:
+            UsageError: an option cannot be made sense of.
+            ConfigError: something cannot be read, or does not fit together.
+        """
+        again = type(self)(self._environ)
+        again._directory = self._directory
+        again._is_again = True
+        again.parse(self._arguments)
+        return again.config()
+
+    def _take_sources(self) -> None:
+        """Add what environment and file say about what nobody stronger has said."""
+        known = kinds(self)
+        given, _ = getopt.getopt(list(self._arguments), self.shortOpt, self.longOpt)
+        said = self._with_relatives(self.synonyms[option.lstrip("-")] for option, _ in given)
+        said |= self._take(from_environment(self._environ, known, self.not_in_environment), said)
+        path: Path | None = self["config"]
+        if path is not None:
+            content = self._read("--config", path)
+            directory = (self._directory / path).parent
+            self._take(from_file(path, content, directory, known, self.path_lists, self.not_in_file), said)
+
+    def _take(self, source: Source, said: Set[str]) -> set[str]:
+        """Take over what a source says, but for what was said already; all of it is looked at.
+
+        Returns:
+            What it says.
+        """
+        values = type(self)({})
+        for name, words in source.words.items():
+            try:
+                # One after the other, so that it is clear which one is at fault.
+                usage.Options.parseOptions(values, list(words))
+            except usage.UsageError as error:
+                text = str(error)
+                rest = text.removeprefix(f"--{name}") if text.startswith("--") else f": {text}"
+                raise ConfigError(source.called[name] + rest) from None
+            if name not in said:
+                self[name] = values[name]
+                self._called[name] = source.called[name]
+        return self._with_relatives(source.words)
+
+    def _with_relatives(self, names: Iterable[str]) -> set[str]:
+        given = set(names)
+        return given.union(*(group for group in self.together if not given.isdisjoint(group)))
+
+    def _read(self, option: str, path: Path) -> bytes:
+        return read(option, path, self._directory, again=self._is_again)
 
     def config(self) -> ServerConfig:
         """The configuration these options stand for.
@@ -174,6 +288,22 @@ class Options(CommonOptions):
         Raises:
             ConfigError: they do not fit together.
         """
+        with self._naming():
+            return self._config()
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Let an error name an option as whoever has given it knows it."""
+        try:
+            yield
+        except ConfigError as error:
+            match = re.match(r"--([a-z-]+)", str(error))
+            if match is None or match[1] not in self._called:
+                raise
+            raise ConfigError(self._called[match[1]] + str(error)[match.end() :]) from None
+
+    def _config(self) -> ServerConfig:
+        keys = self._keys()
         if len(self["certificate"]) != len(self["private-key"]):
             raise ConfigError("--certificate: each one needs its --private-key, given in the same order")
         return ServerConfig(
@@ -189,7 +319,9 @@ class Options(CommonOptions):
             acme_account=self._acme_account(),
             redirect_port=_HTTP_PORT if self["redirect"] and self["redirect-port"] is None else self["redirect-port"],
             wwwroot=self["wwwroot"],
-            key=self._key(),
+            key=keys[0] if keys else None,
+            other_keys=keys[1:],
+            origins=tuple(dict.fromkeys(self["origin"])),
             limit=self["limit"],
             ping_interval=self["ping-interval"] / 1000,
             max_missed_pongs=self["max-missed-pongs"],
@@ -212,22 +344,16 @@ class Options(CommonOptions):
             )
             raise ConfigError(f"{given}: needs {missing}; the authority gives both")
         try:
-            return ExternalAccount(key_id, path.read_text("ascii").strip())
-        except OSError as error:
-            raise ConfigError(f"--acme-hmac-key {path}: {error.strerror}; give a file that can be read") from None
+            return ExternalAccount(key_id, self._read("--acme-hmac-key", path).decode("ascii").strip())
         except ValueError:
             raise ConfigError(f"--acme-hmac-key {path}: no key in base64url; write the key into it") from None
 
-    def _key(self) -> bytes | None:
-        path, variable = self["key-file"], self._environ.get(b"MLES_KEY")
-        if path is None:
-            return variable
-        if variable is not None:
-            raise ConfigError("--key-file: MLES_KEY is set as well; keep one of them")
-        try:
-            key: bytes = path.read_bytes().rstrip(b"\r\n")
-        except OSError as error:
-            raise ConfigError(f"--key-file {path}: {error.strerror}; give a file that can be read") from None
-        if not key:
-            raise ConfigError(f"--key-file {path}: empty; write the key into it")
-        return key
+    def _keys(self) -> tuple[bytes, ...]:
+        variable = self._environ.get(b"MLES_KEY")
+        keys = [] if variable is None else [variable]
+        for path in self["key-file"]:
+            key = self._read("--key-file", path).rstrip(b"\r\n")
+            if not key:
+                raise ConfigError(f"--key-file {path}: empty; write the key into it")
+            keys.append(key)
+        return tuple(dict.fromkeys(keys))

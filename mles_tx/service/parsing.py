@@ -3,25 +3,34 @@
 For all commands that have an option of the same name. It must not know what the values are for.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from twisted.python import usage
 
-__all__ = ["canonical_address", "domain_names", "whole_number"]
+__all__ = ["WholeNumber", "canonical_address", "domain_names", "whole_number"]
 
 
-def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> Callable[[str], int]:
-    """A coerce function for a whole number in a range."""
+@dataclass(frozen=True, slots=True)
+class WholeNumber:
+    """The coerce function of an option whose value is a whole number in a range."""
 
-    def coerce(text: str) -> int:
+    option: str
+    low: int
+    high: int
+    or_zero: bool
+
+    def __call__(self, text: str) -> int:
         value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-        if low <= value <= high or (or_zero and value == 0):
+        if self.low <= value <= self.high or (self.or_zero and value == 0):
             return value
-        off = ", or 0 to switch it off" if or_zero else ""
-        raise usage.UsageError(f"{option} {text!r}: give a whole number from {low} to {high}{off}")
+        off = ", or 0 to switch it off" if self.or_zero else ""
+        raise usage.UsageError(f"{self.option} {text!r}: give a whole number from {self.low} to {self.high}{off}")
 
-    return coerce
+
+def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> WholeNumber:
+    """A coerce function for a whole number in a range."""
+    return WholeNumber(option, low, high, or_zero)
 
 
 def canonical_address(name: str) -> str:

@@ -1,7 +1,8 @@
 """Running a server as a program: what an embedded one must not do to its process.
 
 It says in one line why it cannot start, takes its time from a clock that nobody sets and as many descriptors as
-it may have, announces itself, logs its metrics on SIGUSR1, and ends at once when it is told twice to end.
+it may have, announces itself, logs its metrics on SIGUSR1, reads its settings again on SIGHUP, and ends at once when it
+is told twice to end.
 """
 
 import signal
@@ -12,12 +13,13 @@ from types import FrameType
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python import usage
 
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError
 
 from .banner import banner
-from .config import ServerConfig
+from .config import ConfigError, ServerConfig
 from .resources import raise_descriptor_limit
 from .server import MlesService
 
@@ -40,14 +42,24 @@ class Program(MlesService):
         config: what it is to be.
         reactor: where it is to run.
         announce: called with each line of the banner.
+        reread: called on SIGHUP for what it is to be from then on; None: the same, but files are read again.
     """
 
-    def __init__(self, config: ServerConfig, reactor: Any, announce: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        reactor: Any,
+        announce: Callable[[str], object],
+        reread: Callable[[], ServerConfig] | None = None,
+    ) -> None:
         raise_descriptor_limit()
         super().__init__(config, reactor)
         self._reactor = reactor
         self._announce = announce
+        self._reread = reread
+        self._is_to_reread = False
         self._usr1_before: object = None
+        self._hup_before: object = None
 
     def privilegedStartService(self) -> None:
         try:
@@ -72,6 +84,26 @@ class Program(MlesService):
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGUSR1) != self._usr1:  # else it was started before
             self._usr1_before = signal.signal(signal.SIGUSR1, self._usr1)
+            self._hup_before = signal.signal(signal.SIGHUP, self._hup)
+
+    def reread(self) -> None:
+        """Read the settings again, and change to them; when that cannot be done, nothing changes."""
+        self._is_to_reread = False
+        if not self.running:
+            return
+        try:
+            told = self.reload(self.config if self._reread is None else self._reread())
+        except (CertificateError, ConfigError, usage.UsageError) as error:
+            self._log.error("the settings stay as they were: {error}", error=str(error))
+        except Exception:
+            self._log.failure("the settings could not be read again")
+        else:
+            waiting = sum(change.needs_restart for change in told)
+            self._log.info(
+                "settings read again: {changed} changed, {waiting} need a restart",
+                changed=len(told) - waiting,
+                waiting=waiting,
+            )
 
     def stopService(self) -> "Deferred[None]":
         if threading.current_thread() is threading.main_thread():
@@ -84,6 +116,13 @@ class Program(MlesService):
         if callable(self._usr1_before):
             self._usr1_before(number, frame)
         self._reactor.callFromThread(self.housekeeping.log_metrics)
+
+    def _hup(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._hup_before):
+            self._hup_before(number, frame)
+        if not self._is_to_reread:  # what has changed until then is read then
+            self._is_to_reread = True
+            self._reactor.callFromThread(self.reread)
 
     def _told_again(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self.abort)

@@ -12,7 +12,7 @@ accept. Stop goes the other way round, one after the other (MultiService would s
 connections, members told and drained, then the certificates and the channels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -26,9 +26,11 @@ from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics, MetricsSnapshot
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.header import make_header
+from mles_tx.transport.certificates.pairs import Pair
 from mles_tx.web.mount import MlesResource
 
-from .certificates import CertificateService
+from .certificates import CertificateService, changed_pairs, read_pairs_again
+from .changing import Change, changes, with_live_of
 from .config import ServerConfig
 from .listener import Listener
 from .redirect import RedirectListener
@@ -49,12 +51,13 @@ class ChannelService(Service):
     """
 
     def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics) -> None:
-        self.registry = ChannelRegistry(
-            reactor,
-            MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes),
-            metrics,
-            config.max_channels,
-        )
+        self._history = MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
+        self.registry = ChannelRegistry(reactor, self._history, metrics, config.max_channels)
+
+    def change(self, config: ServerConfig) -> None:
+        """Remember as much as another configuration says."""
+        self._history.change(config.limit, config.history_bytes)
+        self.registry.max_channels = config.max_channels
 
     def startService(self) -> None:
         super().startService()
@@ -107,7 +110,12 @@ class MlesService(MultiService):
     Args:
         config: what it is to be.
         reactor: where it is to run.
+
+    Attributes:
+        config: what it is at the moment.
     """
+
+    _log = Logger()
 
     def __init__(self, config: ServerConfig, reactor: Any) -> None:
         super().__init__()
@@ -144,6 +152,43 @@ class MlesService(MultiService):
     def not_ready(self) -> list[str]:
         """Why this server cannot do all it is there for, a line each; empty: it can."""
         return self.certificates.not_ready()
+
+    def reload(self, config: ServerConfig) -> list[Change]:
+        """Change to another configuration without losing anybody: as far as that can be done without a restart.
+
+        The operator's certificate files are read anew, also when they are called the same. What needs a restart keeps
+        its old value. All of it is logged.
+
+        Returns:
+            What has changed, and what is to change but needs a restart.
+
+        Raises:
+            CertificateError: a file cannot be used; then nothing has changed.
+        """
+        told = changes(self.config, config)
+        config = with_live_of(self.config, config)
+        pairs = read_pairs_again(config) if config.listen else []
+        told += changed_pairs(self.certificates.pairs, pairs)
+        self.take_over(config, pairs)
+        for change in told:
+            if change.needs_restart:
+                self._log.warn("not changed: {change}", change=str(change))
+            else:
+                self._log.info("changed: {change}", change=str(change))
+        return told
+
+    def take_over(self, config: ServerConfig, pairs: Sequence[Pair]) -> None:
+        """Be what a configuration says, in all that can change; it was looked at, so that nothing can go wrong.
+
+        Args:
+            config: what the server is to be.
+            pairs: what is in its certificate files; empty: it has none.
+        """
+        self.config = config
+        self.channels.change(config)
+        self.listener.change(config)
+        if pairs:
+            self.certificates.show(config, pairs)
 
     def abort(self) -> None:
         """Cut off whoever is still there; for when stopping takes too long."""

@@ -19,4 +19,4 @@ def makeService(options: Options) -> IService:
     follow_monotonic_time(reactor)
     lean_turns(reactor)
     log = Logger("mles_tx")
-    return Program(options.config(), reactor, lambda line: log.info("{line}", line=line))
+    return Program(options.config(), reactor, lambda line: log.info("{line}", line=line), options.reread)
