@@ -68,6 +68,11 @@ class Program(MlesService):
             raise SystemExit(f"mles: {error}") from None
 
     def startService(self) -> None:
+        # First of all: who reads that it serves may send a signal at once, and it would be the end.
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGUSR1) != self._usr1:  # else it was started before
+            self._usr1_before = signal.signal(signal.SIGUSR1, self._usr1)
+            self._hup_before = signal.signal(signal.SIGHUP, self._hup)
         try:
             super().startService()
         except (BindError, CertificateError) as error:
@@ -81,10 +86,6 @@ class Program(MlesService):
         )
         for line in lines:
             self._announce(line)
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGUSR1) != self._usr1:  # else it was started before
-            self._usr1_before = signal.signal(signal.SIGUSR1, self._usr1)
-            self._hup_before = signal.signal(signal.SIGHUP, self._hup)
 
     def reread(self) -> None:
         """Read the settings again, and change to them; when that cannot be done, nothing changes."""

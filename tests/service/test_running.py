@@ -364,6 +364,22 @@ class RereadTests(ProgramTestCase):
         self.hup()
         self.assertEqual(program.config.limit, 5)
 
+    def test_as_soon_as_it_says_so(self) -> None:
+        """Who sends a signal the moment the program says that it serves does not end it."""
+        announced: list[str] = []
+
+        def announce(line: str) -> None:
+            announced.append(line)
+            for number in (signal.SIGHUP, signal.SIGUSR1):
+                self.assertTrue(callable(signal.getsignal(number)))
+
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        program = Program(ServerConfig(port=0), self.reactor, announce)
+        self.start(program)
+        self.addCleanup(self.stop, program)
+        self.assertTrue(announced)
+
     def test_own_fault(self) -> None:
         """A fault of the program's own is logged as one, and ends nothing."""
         program = self.begin()
