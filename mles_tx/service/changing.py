@@ -16,11 +16,12 @@ A setting that is not in `LIVE` needs a restart, and keeps its old value until t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from copy import copy
+from dataclasses import dataclass, fields
 
 from .config import ServerConfig
 
-__all__ = ["LIVE", "Change", "changes", "with_live_of"]
+__all__ = ["LIVE", "Change", "changes", "option_of", "with_live_of"]
 
 #: The fields of `ServerConfig` that can change while the server runs.
 LIVE = frozenset(
@@ -78,7 +79,12 @@ class Change:
 
 def with_live_of(old: ServerConfig, new: ServerConfig) -> ServerConfig:
     """The old configuration with everything of the new one that can change while the server runs."""
-    return replace(old, **{name: getattr(new, name) for name in LIVE if _is_live(name, old, new)})
+    mixed = copy(old)
+    for name in LIVE:
+        if _is_live(name, old, new):
+            # Not by `replace`: both were looked at, and a directory of the old one may have gone meanwhile.
+            object.__setattr__(mixed, name, getattr(new, name))
+    return mixed
 
 
 def changes(old: ServerConfig, new: ServerConfig) -> list[Change]:
@@ -94,9 +100,13 @@ def changes(old: ServerConfig, new: ServerConfig) -> list[Change]:
         before, after = _shown(name, getattr(old, name)), _shown(name, getattr(new, name))
         if not field.repr or before == after:
             before, after = "some", "others"  # what is secret about it
-        option = _OPTIONS.get(name, name.replace("_", "-"))
-        found.append(Change(f"--{option}", before, after, not _is_live(name, old, new)))
+        found.append(Change(option_of(name), before, after, not _is_live(name, old, new)))
     return sorted(found, key=lambda change: change.name)
+
+
+def option_of(name: str) -> str:
+    """The option a field comes from."""
+    return f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
 
 
 def _is_live(name: str, old: ServerConfig, new: ServerConfig) -> bool:

@@ -15,7 +15,7 @@ import mles_tx
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING
 
 from .config import ConfigError, state_directory
-from .parsing import canonical_address, domain_names
+from .parsing import canonical_address, domain_names, one_line
 
 __all__ = ["CommonOptions"]
 
@@ -71,7 +71,7 @@ class CommonOptions(usage.Options):
             text = str(error)
             if isinstance(error, usage.UsageError) and not text.startswith("--"):
                 text += "; --help lists the options"
-            sys.stderr.write(f"{self.command}: {text}\n")
+            sys.stderr.write(f"{self.command}: {one_line(text)}\n")
             sys.exit(self.wrong)
 
     def parse(self, options: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from twisted.python import usage
 
-__all__ = ["WholeNumber", "canonical_address", "domain_names", "whole_number"]
+__all__ = ["WholeNumber", "canonical_address", "domain_names", "one_line", "whole_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class WholeNumber:
 def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> WholeNumber:
     """A coerce function for a whole number in a range."""
     return WholeNumber(option, low, high, or_zero)
+
+
+def one_line(text: str) -> str:
+    """A text with everything in it that is not to be printed, line ends among them, written out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def canonical_address(name: str) -> str:

@@ -20,6 +20,7 @@ from mles_tx.transport.port import BindError
 
 from .banner import banner
 from .config import ConfigError, ServerConfig
+from .parsing import one_line
 from .resources import raise_descriptor_limit
 from .server import MlesService
 
@@ -95,7 +96,7 @@ class Program(MlesService):
         try:
             told = self.reload(self.config if self._reread is None else self._reread())
         except (CertificateError, ConfigError, usage.UsageError) as error:
-            self._log.error("the settings stay as they were: {error}", error=str(error))
+            self._log.error("the settings stay as they were: {error}", error=one_line(str(error)))
         except Exception:
             self._log.failure("the settings could not be read again")
         else:

@@ -6,7 +6,6 @@ number, a path, a list, or something else.
 """
 
 import os
-import re
 import tomllib
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from twisted.python import reflect, usage
 
 from .config import ConfigError
-from .parsing import WholeNumber
+from .parsing import WholeNumber, one_line
 
 __all__ = ["VARIABLE", "Kind", "Source", "from_environment", "from_file", "kinds", "read"]
 
@@ -32,6 +31,8 @@ _NO = frozenset({"0", "false", "no"})
 
 #: What somebody may call the key that clients need.
 _KEY_NAMES = frozenset({"key", "mles-key"})
+
+_KEY_VARIABLE = "a key is set as MLES_KEY, files with keys as MLES_TX_KEY_FILE"
 
 
 class Kind(Enum):
@@ -134,12 +135,12 @@ def from_file(
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"--config {path}: line {line} is not UTF-8; save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--config {path}: broken TOML: {_one_line(str(error))}; mend that line") from None
+        raise ConfigError(f"--config {path}: broken TOML: {one_line(str(error))}; mend that line") from None
     except (RecursionError, ValueError):
         raise ConfigError(f"--config {path}: broken TOML; options are NAME = VALUE, one a line") from None
     called, words = {}, {}
     for name, value in table.items():
-        shown = f"{path}: {name if name.isprintable() else repr(name)}"
+        shown = f"{path}: {one_line(name)}"
         kind = known.get(name)
         if kind is None:
             raise ConfigError(f"{shown}: {_unknown(name, value, known)}")
@@ -192,10 +193,6 @@ def _text(shown: str, kind: Kind, value: object) -> str:
     return str(value)
 
 
-def _one_line(text: str) -> str:
-    return re.sub(r"[^ -~]+", " ", text)
-
-
 # -- the environment
 
 
@@ -215,12 +212,12 @@ def from_environment(environ: Mapping[bytes, bytes], known: Mapping[str, Kind], 
     for raw, value in environ.items():
         if not raw.startswith(VARIABLE):
             continue
-        shown = raw.decode("ascii", "backslashreplace")
+        shown = one_line(raw.decode("ascii", "backslashreplace"))
         name = variables.get(shown)
         if name is None:
             meant = shown.removeprefix(os.fsdecode(VARIABLE)).lower().replace("_", "-")
-            guess = _guess(meant, known, variable)
-            raise ConfigError(f"{_one_line(shown)}: no option has this variable; {guess}")
+            guess = _KEY_VARIABLE if meant in _KEY_NAMES else _guess(meant, known, variable)
+            raise ConfigError(f"{shown}: no option has this variable; {guess}")
         if name in unfit:
             raise ConfigError(f"{shown}: of no use as a variable; give --{name} on the command line")
         try:

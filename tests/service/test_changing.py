@@ -6,8 +6,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service.changing import LIVE, Change, changes, with_live_of
+from mles_tx.service.changing import LIVE, Change, changes, option_of, with_live_of
 from mles_tx.service.config import ServerConfig
+from mles_tx.service.options import Options
 from mles_tx.transport.certificates.authority import ExternalAccount
 
 PAIR, OTHER = (Path("a.pem"), Path("a.key")), (Path("b.pem"), Path("b.key"))
@@ -67,6 +68,22 @@ class ChangesTests(SynchronousTestCase):
             waiting = [str(change) for change in changes(now, new)]
             expected = [line.replace("{cache}", str(old.cache)) for line in told if "restart" in line]
             self.assertEqual(waiting, expected)
+
+    def test_options(self) -> None:
+        """Every setting is told by the name of an option there is."""
+        names = {f"--{name}" for name in Options({}).synonyms}
+        for field in fields(ServerConfig):
+            if field.name not in ("key", "other_keys", "listen"):
+                self.assertIn(option_of(field.name), names)
+
+    def test_directory_gone(self) -> None:
+        """A directory that has gone since the start is in nobody's way."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        old = ServerConfig(wwwroot=directory)
+        directory.rmdir()
+        now = with_live_of(old, ServerConfig(limit=5))
+        self.assertEqual((now.limit, now.wwwroot, old.limit), (5, directory, 200))
 
     def test_names(self) -> None:
         """What is said to be able to change is there."""

@@ -3,7 +3,7 @@
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service.parsing import canonical_address, domain_names, whole_number
+from mles_tx.service.parsing import canonical_address, domain_names, one_line, whole_number
 
 #: Text, number; None: refused.
 NUMBERS = (
@@ -57,6 +57,15 @@ class ParsingTests(SynchronousTestCase):
     def test_domains(self) -> None:
         """Domains as browsers have them, several by commas."""
         self.assertEqual([(text, domain_names(text)) for text, _ in DOMAINS], list(DOMAINS))
+
+    def test_one_line(self) -> None:
+        """A text for people stays in its line, and shows what else is in it."""
+        for text, line in (
+            ("caf\u00e9 'x'", "caf\u00e9 'x'"),
+            ("a\r\nb\x00\x1b", "a\\r\\nb\\x00\\x1b"),
+            ("\udcff", "\\udcff"),
+        ):
+            self.assertEqual(one_line(text), line)
 
     def test_addresses(self) -> None:
         """Addresses in their short form; names, and addresses of one link, as they are."""
