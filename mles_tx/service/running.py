@@ -5,6 +5,7 @@ it may have, announces itself, logs its metrics on SIGUSR1, reads its settings a
 is told twice to end.
 """
 
+import os
 import signal
 import threading
 import time
@@ -25,6 +26,9 @@ from .resources import raise_descriptor_limit
 from .server import MlesService
 
 __all__ = ["Program", "follow_monotonic_time"]
+
+#: Standard output and error.
+_OUTPUT = (1, 2)
 
 
 def follow_monotonic_time(reactor: Any) -> None:
@@ -59,6 +63,7 @@ class Program(MlesService):
         self._announce = announce
         self._reread = reread
         self._is_to_reread = False
+        self._terminal: int | None = None
         self._usr1_before: object = None
         self._hup_before: object = None
 
@@ -74,6 +79,7 @@ class Program(MlesService):
         if is_main and signal.getsignal(signal.SIGUSR1) != self._usr1:  # else it was started before
             self._usr1_before = signal.signal(signal.SIGUSR1, self._usr1)
             self._hup_before = signal.signal(signal.SIGHUP, self._hup)
+            self._terminal = next(filter(os.isatty, _OUTPUT), None)  # not before: twistd lets go of it
         try:
             super().startService()
         except (BindError, CertificateError) as error:
@@ -92,6 +98,9 @@ class Program(MlesService):
         """Read the settings again, and change to them; when that cannot be done, nothing changes."""
         self._is_to_reread = False
         if not self.running:
+            return
+        if self._has_lost_terminal():
+            signal.raise_signal(signal.SIGTERM)
             return
         try:
             told = self.reload(self.config if self._reread is None else self._reread())
@@ -118,6 +127,11 @@ class Program(MlesService):
         if callable(self._usr1_before):
             self._usr1_before(number, frame)
         self._reactor.callFromThread(self.housekeeping.log_metrics)
+
+    def _has_lost_terminal(self) -> bool:
+        """Whether SIGHUP means what it did at first: whoever has started this in a terminal has closed that."""
+        is_to_stay = self._hup_before is signal.SIG_IGN  # nohup
+        return self._terminal is not None and not is_to_stay and not os.isatty(self._terminal)
 
     def _hup(self, number: int, frame: FrameType | None) -> None:
         if callable(self._hup_before):

@@ -1,5 +1,6 @@
 """A server that has its process to itself."""
 
+import os
 import resource
 import signal
 import socket
@@ -16,7 +17,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service import listener
+from mles_tx.service import listener, running
 from mles_tx.service.banner import banner
 from mles_tx.service.config import ConfigError, ServerConfig
 from mles_tx.service.resources import connections_for
@@ -427,6 +428,24 @@ class RereadTests(ProgramTestCase):
         self.rereads = [program.config]
         self.hup()
         self.assertEqual((told, self.rereads), ([signal.SIGHUP], []))
+
+    def test_terminal_closed(self) -> None:
+        """In a terminal the signal reads the settings; when the terminal is closed it ends the program, as ever."""
+        ends: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, frame: ends.append(number))
+        for before, ended in ((signal.SIG_DFL, [signal.SIGTERM]), (signal.SIG_IGN, [])):
+            ends.clear()
+            signal.signal(signal.SIGHUP, before)
+            terminal, here = os.openpty()
+            self.addCleanup(os.close, here)
+            self.patch(running, "_OUTPUT", (here,))
+            program = self.begin()
+            self.rereads = [program.config] * 2
+            self.assertIn("settings read again", self.hup()[-1])
+            os.close(terminal)
+            self.hup()
+            self.assertEqual((ends, len(self.rereads)), (ended, 1 if ended else 0))
+            signal.signal(signal.SIGTERM, lambda number, frame: ends.append(number))
 
     def test_after_the_end(self) -> None:
         """A program that ends does not change any more, and is not killed by the signal."""
