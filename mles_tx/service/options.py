@@ -1,39 +1,26 @@
-"""The command line and the environment: parsed, one option at a time.
+"""The options of the server: parsed, one at a time.
 
 An option appears here with its function. It must not import Autobahn: that would cost `twistd --help` a
 third of a second.
 """
 
-import getopt
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from twisted.python import usage
 
 from mles_tx.transport.certificates.authority import ExternalAccount
 
-from .common import CommonOptions
 from .config import ConfigError, ServerConfig
+from .layered import LayeredOptions
 from .parsing import whole_number
-from .sources import Source, from_environment, from_file, kinds, read
 
 __all__ = ["Options"]
 
 _HTTP_PORT = 80
 
 
-def _working_directory() -> Path:
-    try:
-        return Path.cwd()
-    except OSError:  # it is gone
-        return Path("/")
-
-
-class Options(CommonOptions):
+class Options(LayeredOptions):
     """What `twistd mles` and `mles-tx serve` understand.
 
     Args:
@@ -51,18 +38,13 @@ class Options(CommonOptions):
         " given in the file of --config, or as a variable: MLES_TX_RATE_LIMIT=50."
     )
 
-    #: Options that say one thing together: who gives one says all of it, and nothing of a weaker source is left.
     together = (
         ("certificate", "private-key"),
         ("staging", "acme-directory"),
         ("acme-key-id", "acme-hmac-key"),
         ("redirect", "redirect-port"),
     )
-
-    #: Options that may be given again, and are paths.
     path_lists = ("certificate", "private-key", "key-file")
-
-    #: Options that are of no use in the environment, and in a file.
     not_in_environment = ("check",)
     not_in_file = ("check", "config")
 
@@ -188,10 +170,6 @@ class Options(CommonOptions):
         self["key-file"] = []
         self["origin"] = []
         self["private-key"] = []
-        self._arguments: Sequence[str] = ()
-        self._called: dict[str, str] = {}
-        self._directory = _working_directory()  # where relative paths begin; twistd may leave it
-        self._is_again = False
 
     def opt_email(self, value: str) -> None:
         """Address the certificate authority may write to; may be given again."""
@@ -217,70 +195,17 @@ class Options(CommonOptions):
         self["origin"].extend(origin.strip() for origin in value.split(","))
 
     def parse(self, options: Sequence[str] | None = None) -> None:
-        self._arguments = list(sys.argv[1:] if options is None else options)
-        super().parse(self._arguments)
-        with self._naming():
-            self._take_sources()
+        super().parse(options)
         config = self.config()
         if self["check"]:
             # Here, not above: nothing else needs OpenSSL so early.
             from .checking import check
 
-            for line in check(config):
+            with self.naming():
+                lines = check(config)
+            for line in lines:
                 print(f"mles: {line}")
             sys.exit(0)
-
-    def reread(self) -> ServerConfig:
-        """The configuration as it is now: files are read anew, environment and command line are as they were.
-
-        Raises:
-            UsageError: an option cannot be made sense of.
-            ConfigError: something cannot be read, or does not fit together.
-        """
-        again = type(self)(self._environ)
-        again._directory = self._directory
-        again._is_again = True
-        again.parse(self._arguments)
-        return again.config()
-
-    def _take_sources(self) -> None:
-        """Add what environment and file say about what nobody stronger has said."""
-        known = kinds(self)
-        given, _ = getopt.getopt(list(self._arguments), self.shortOpt, self.longOpt)
-        said = self._with_relatives(self.synonyms[option.lstrip("-")] for option, _ in given)
-        said |= self._take(from_environment(self._environ, known, self.not_in_environment), said)
-        path: Path | None = self["config"]
-        if path is not None:
-            content = self._read("--config", path)
-            directory = (self._directory / path).parent
-            self._take(from_file(path, content, directory, known, self.path_lists, self.not_in_file), said)
-
-    def _take(self, source: Source, said: Set[str]) -> set[str]:
-        """Take over what a source says, but for what was said already; all of it is looked at.
-
-        Returns:
-            What it says.
-        """
-        values = type(self)({})
-        for name, words in source.words.items():
-            try:
-                # One after the other, so that it is clear which one is at fault.
-                usage.Options.parseOptions(values, list(words))
-            except usage.UsageError as error:
-                text = str(error)
-                rest = text.removeprefix(f"--{name}") if text.startswith("--") else f": {text}"
-                raise ConfigError(source.called[name] + rest) from None
-            if name not in said:
-                self[name] = values[name]
-                self._called[name] = source.called[name]
-        return self._with_relatives(source.words)
-
-    def _with_relatives(self, names: Iterable[str]) -> set[str]:
-        given = set(names)
-        return given.union(*(group for group in self.together if not given.isdisjoint(group)))
-
-    def _read(self, option: str, path: Path) -> bytes:
-        return read(option, path, self._directory, again=self._is_again)
 
     def config(self) -> ServerConfig:
         """The configuration these options stand for.
@@ -288,19 +213,8 @@ class Options(CommonOptions):
         Raises:
             ConfigError: they do not fit together.
         """
-        with self._naming():
+        with self.naming():
             return self._config()
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
-        """Let an error name an option as whoever has given it knows it."""
-        try:
-            yield
-        except ConfigError as error:
-            match = re.match(r"--([a-z-]+)", str(error))
-            if match is None or match[1] not in self._called:
-                raise
-            raise ConfigError(self._called[match[1]] + str(error)[match.end() :]) from None
 
     def _config(self) -> ServerConfig:
         keys = self._keys()
@@ -344,7 +258,7 @@ class Options(CommonOptions):
             )
             raise ConfigError(f"{given}: needs {missing}; the authority gives both")
         try:
-            return ExternalAccount(key_id, self._read("--acme-hmac-key", path).decode("ascii").strip())
+            return ExternalAccount(key_id, self.read("--acme-hmac-key", path).decode("ascii").strip())
         except ValueError:
             raise ConfigError(f"--acme-hmac-key {path}: no key in base64url; write the key into it") from None
 
@@ -352,7 +266,7 @@ class Options(CommonOptions):
         variable = self._environ.get(b"MLES_KEY")
         keys = [] if variable is None else [variable]
         for path in self["key-file"]:
-            key = self._read("--key-file", path).rstrip(b"\r\n")
+            key = self.read("--key-file", path).rstrip(b"\r\n")
             if not key:
                 raise ConfigError(f"--key-file {path}: empty; write the key into it")
             keys.append(key)

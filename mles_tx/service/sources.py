@@ -98,8 +98,6 @@ def read(option: str, path: Path, directory: Path, *, again: bool = False) -> by
             content = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{option} {path}: {error.strerror}; give a file that can be read") from None
-    except ValueError:  # a NUL in the name
-        raise ConfigError(f"{option} {str(path)!r}: no name of a file; give a file that can be read") from None
     if len(content) > _MAX_FILE_BYTES:
         raise ConfigError(f"{option} {path}: larger than {_MAX_FILE_BYTES} bytes; give the file that was meant")
     return content

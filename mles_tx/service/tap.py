@@ -19,4 +19,6 @@ def makeService(options: Options) -> IService:
     follow_monotonic_time(reactor)
     lean_turns(reactor)
     log = Logger("mles_tx")
-    return Program(options.config(), reactor, lambda line: log.info("{line}", line=line), options.reread)
+    return Program(
+        options.config(), reactor, lambda line: log.info("{line}", line=line), lambda: options.reread().config()
+    )
