@@ -1,6 +1,6 @@
 """One channel: its members, what they said in this turn, and the one fan-out loop."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from twisted.logger import Logger
 
@@ -53,20 +53,11 @@ class Channel:
         receivers = self._receivers
         if receivers is None:
             receivers = self._receivers = tuple(member for member in self.members.values() if member.receives)
+        origins: Container[int]
         if len(batch) == 1:
-            frame, _, origin, _ = batch[0]
-            sent = len(receivers)
-            for member in receivers:
-                if member.serial != origin:
-                    try:
-                        member.write(frame)
-                    except Exception:
-                        self._fail(member)
-                else:
-                    sent -= 1
-            return sent
-        origins = {message.origin for message in batch}
-        data = b"".join([message.frame for message in batch])
+            data, origins = batch[0].frame, (batch[0].origin,)
+        else:
+            data, origins = b"".join([message.frame for message in batch]), {message.origin for message in batch}
         sent = len(receivers) * len(batch)
         for member in receivers:
             if member.serial not in origins:

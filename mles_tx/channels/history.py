@@ -130,9 +130,13 @@ class _Log:
 
     Only the newest join frame of a uid is kept: a phone that loses its link often does not push the
     messages out.
+
+    Attributes:
+        memory: bytes of memory it takes, about.
+        used_at: when a message was last added.
     """
 
-    __slots__ = ("_bytes", "_count", "_joins", "_run_bytes", "_runs", "_skip", "used_at")
+    __slots__ = ("_count", "_joins", "_run_bytes", "_runs", "_skip", "memory", "used_at")
 
     def __init__(self) -> None:
         self._runs: deque[list[Message]] = deque()
@@ -140,20 +144,15 @@ class _Log:
         self._skip = 0  # messages of the oldest run that are dropped already
         self._joins: dict[str, Message] = {}
         self._count = 0
-        self._bytes = 0
+        self.memory = OVERHEAD_BYTES
         self.used_at = 0.0
-
-    @property
-    def memory(self) -> int:
-        """Bytes of memory, about."""
-        return self._bytes + (self._count + 1) * OVERHEAD_BYTES
 
     def __iter__(self) -> Iterator[Message]:
         return islice(chain.from_iterable(self._runs), self._skip, None)
 
     def append(self, batch: Sequence[Message], max_count: int, max_bytes: int) -> int:
         """Take a batch, and drop what is too much then; returns by how much the memory has grown."""
-        before = self._bytes + self._count * OVERHEAD_BYTES
+        before = self.memory
         for message in batch:
             if message.is_join:
                 earlier = self._joins.get(message.uid)
@@ -167,10 +166,10 @@ class _Log:
             self._runs[-1].append(message)
             self._run_bytes += size
             self._count += 1
-            self._bytes += size
-        while self._count > max_count or self._bytes > max_bytes:
+            self.memory += size + OVERHEAD_BYTES
+        while self._count > max_count or self.memory - (self._count + 1) * OVERHEAD_BYTES > max_bytes:
             self._drop_oldest()
-        return self._bytes + self._count * OVERHEAD_BYTES - before
+        return self.memory - before
 
     def shrink(self, memory: int) -> None:
         """Drop the oldest until that much memory is enough, or nothing is left."""
@@ -185,7 +184,7 @@ class _Log:
             self._runs.popleft()
             self._skip = 0
         self._count -= 1
-        self._bytes -= len(message.frame)
+        self.memory -= len(message.frame) + OVERHEAD_BYTES
         if message.is_join:
             del self._joins[message.uid]
 
@@ -205,7 +204,7 @@ class _Log:
         if index == len(self._runs):
             self._run_bytes = sum(len(other.frame) for other in self._runs[-1]) if self._runs else 0
         self._count -= 1
-        self._bytes -= len(message.frame)
+        self.memory -= len(message.frame) + OVERHEAD_BYTES
 
     def replay(self, uid: str, history: int | None, since: Sequence[int]) -> "_LogReplay":
         if history is None and not since:

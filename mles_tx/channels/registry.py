@@ -111,8 +111,8 @@ class ChannelRegistry:
         self._enter(header, member)
 
     def _enter(self, header: Header, member: IMember) -> None:
-        channel = self._open(header.channel)
-        self._commit(channel)  # what was said before this join belongs to its history
+        self._commit(self._open(header.channel))  # what was said before this join belongs to its history
+        channel = self._open(header.channel)  # the delivery may have cut its last member, and ended the channel
         member.uid = header.uid
         member.serial = next(self._serials)
         member.receives = header.receive
@@ -121,7 +121,8 @@ class ChannelRegistry:
         if header.receive:
             member.replay(self._history.replay(channel.name, header.uid, header.history, header.since))
         frame = encode_message(header.replay, is_binary=False)
-        self._append(channel, [Message(frame, header.uid, member.serial, is_join=True)])
+        channel.pending.append(Message(frame, header.uid, member.serial, is_join=True))
+        self._commit(channel)
 
     def publish(self, member: IMember, frames: Iterable[bytes]) -> None:
         """Take messages; they are delivered at the end of this turn. Ignored when the member has left."""
@@ -161,14 +162,8 @@ class ChannelRegistry:
             self._end_of_turn.cancel()
         self._end_of_turn = None
         dirty, self._dirty = self._dirty, []
-        append = self._history.append
         for channel in dirty:
-            batch, channel.pending = channel.pending, []
-            if batch:
-                try:
-                    append(channel.name, batch)
-                except Exception:
-                    self._log.failure("a history could not be written")
+            self._commit(channel)
             if not channel.members and self._channels.get(channel.name) is channel:
                 del self._channels[channel.name]
 
@@ -214,15 +209,12 @@ class ChannelRegistry:
         self._dirty.append(channel)
 
     def _commit(self, channel: Channel) -> None:
-        if channel.pending:
-            batch, channel.pending = channel.pending, []
-            self._append(channel, batch)
-
-    def _append(self, channel: Channel, batch: Sequence[Message]) -> None:
-        try:
-            self._history.append(channel.name, batch)
-        except Exception:
-            self._log.failure("a history could not be written")
+        batch, channel.pending = channel.pending, []
+        if batch:
+            try:
+                self._history.append(channel.name, batch)
+            except Exception:
+                self._log.failure("a history could not be written")
 
     def _sweep(self) -> None:
         self._sweeping = self._clock.callLater(_SWEEP_SECONDS, self._sweep)

@@ -33,7 +33,7 @@ def serve(options: Options) -> None:
     )
     # Not before the reactor runs: from the moment it says that it serves, it can also be stopped.
     announce = partial(reactor.callWhenRunning, partial(print, flush=True))
-    program = Program(options.config(), reactor, announce, lambda: options.reread().config())
+    program = Program(options.config(), reactor, announce, reread=lambda: options.reread().config())
     program.privilegedStartService()
     program.startService()
     reactor.addSystemEventTrigger("before", "shutdown", program.stopService)

@@ -46,6 +46,11 @@ class AddressWindow:
         window[1] += 1
         return window[1] <= self._limit
 
+    def seconds_left(self, address: str, now: float) -> float:
+        """Seconds until an address may open connections again that has opened too many."""
+        window = self._windows.get(address)
+        return 0.0 if window is None else max(0.0, window[0] + self._seconds - now)
+
     def forget_expired(self, now: float) -> None:
         """Drop the windows that have ended."""
         while self._windows:

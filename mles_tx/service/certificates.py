@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from mles_tx.transport.certificates.choice import FixedCertificates
-from mles_tx.transport.certificates.names import covers
+from mles_tx.transport.certificates.names import covers, is_local_name
 from mles_tx.transport.certificates.pairs import CertificateError, Pair, pair_from_files
 from mles_tx.transport.certificates.selfsigned import self_signed_pair
 from mles_tx.transport.certificates.store import CertificateDirectory
@@ -32,6 +32,9 @@ __all__ = ["CertificateService", "CertificateState", "changed_pairs", "read_pair
 
 #: Seconds between two looks at what is near its end.
 _LOOK_SECONDS = 3600.0
+
+#: Seconds for which it is remembered who can be trusted.
+_TRUST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class CertificateService(Service):
         self._shown: ICertificates | None = None
         self._warned: set[str] = set()
         self._timer: IDelayedCall | None = None
+        self._trusted: frozenset[str] = frozenset()
+        self._trusted_since = -_TRUST_SECONDS
 
     @property
     def shown(self) -> ICertificates | None:
@@ -106,6 +111,21 @@ class CertificateService(Service):
                     )
                 )
         return states
+
+    def demands_tls(self, host: str) -> bool:
+        """Whether browsers may be told to come to a host over TLS only: not to names of this machine or of a private
+        network, and not where they cannot trust the certificate. It is asked with each request."""
+        now = self._reactor.seconds()
+        if not 0 <= now - self._trusted_since < _TRUST_SECONDS:
+            self._trusted_since = now
+            self._trusted = frozenset(
+                state.domain
+                for state in self.states()
+                if state.is_trusted
+                and not is_local_name(state.domain)
+                and not (self._config.certificates and self._pair_for(state.domain).is_self_signed)
+            )
+        return host in self._trusted
 
     def not_ready(self) -> list[str]:
         """Why clients cannot trust this server yet, one line a domain; nothing about certificates that are self-signed
@@ -157,7 +177,7 @@ class CertificateService(Service):
                 names,
                 self._config.authority,
                 self._fixed,
-                http_01=self._config.redirect_port is not None,
+                http_01=self._config.redirects,
             )
             issuing.startService()
             self._issuing, self._shown = issuing, issuing.certificates

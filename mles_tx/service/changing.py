@@ -6,6 +6,7 @@
     keys, origins, rate, pings          `MlesFactory.change`: newcomers and members
     limits for addresses                `Admission.change`: the next connection
     open files                          `FileSlots.change`
+    drain                               `Listener.change`: the end
     history and channels                `ChannelService.change`
     certificate files                   `CertificateService.show`: the next handshake
     metrics logging                     `Housekeeping` looks at the configuration
@@ -27,6 +28,7 @@ __all__ = ["LIVE", "Change", "changes", "option_of", "with_live_of"]
 LIVE = frozenset(
     {
         "certificates",
+        "drain",
         "filelimit",
         "history_total",
         "key",
@@ -49,10 +51,13 @@ _OPTIONS: Mapping[str, str] = {
     "certificates": "certificate",
     "emails": "email",
     "interfaces": "interface",
+    "listen_on": "listen",
     "metrics_logging": "no-metrics-logging",
     "origins": "origin",
     "other_keys": "key-file",
+    "redirect_on": "redirect-listen",
     "tls": "no-tls",
+    "trusted_proxies": "trusted-proxy",
 }
 
 

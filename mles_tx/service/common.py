@@ -89,7 +89,15 @@ class CommonOptions(usage.Options):
         given: Path | None = self["cache"]
         # systemd lists several with colons; the first is ours.
         by_systemd = self._environ.get(b"STATE_DIRECTORY", b"").split(b":")[0]
-        return given or (Path(os.fsdecode(by_systemd)) if by_systemd else state_directory())
+        return given or (Path(os.fsdecode(by_systemd)) if by_systemd else state_directory(self.home()))
+
+    def home(self) -> Path | None:
+        """The home directory of the user the command will run as; None: that of the one who runs it.
+
+        Raises:
+            ConfigError: that one has none, and it is needed.
+        """
+        return None
 
     @property
     def directory(self) -> str | None:

@@ -7,15 +7,18 @@ used.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from platformdirs import user_state_path
 
+from mles_tx.protocol.forwarded import TrustedProxies, parse_network
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
+from mles_tx.transport.inherited import SystemdSocket
 from mles_tx.transport.origins import ListedOrigins, OriginPolicy, any_origin, pages_of_this_machine
 
+from .privileges import Account
 from .resources import machine_memory
 
 __all__ = ["LOOPBACK", "ConfigError", "ServerConfig", "state_directory"]
@@ -36,10 +39,12 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "max_missed_pongs": (1, 9),
     "rate_limit": (0, 9999),
     "filelimit": (1, 999999),
+    "compression_cache": (0, 999999),
     "per_ip_limit": (0, 99999),
     "per_ip_window": (1, 86399),
     "max_channels": (1, 99999999),
     "history_total": (1, 99999999),
+    "drain": (0, 3600),
 }
 
 _TLS_PORT = 443
@@ -57,13 +62,22 @@ _MAX_ACME_NAME = 240
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 
 
-def state_directory() -> Path:
-    """Where a program's state goes on this platform, for the user it runs as."""
-    return user_state_path("mles_tx")
+def state_directory(home: Path | None = None) -> Path:
+    """Where a program's state goes on this platform: for the user it runs as, or in another one's home."""
+    return user_state_path("mles_tx") if home is None else home / ".local" / "state" / "mles_tx"
 
 
 class ConfigError(Exception):
     """Values that cannot be served with; the text names the option and the remedy."""
+
+
+def _remedy_for_network(text: str) -> str:
+    try:
+        if "%" in text:
+            return "leave the zone away"
+        return f"write it as {ip_network(text, strict=False)}, or give a single address"
+    except ValueError:
+        return "not an address or network; give some like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,7 @@ class ServerConfig:
         domains: host names or addresses to serve, lower case; none: the local mode, for this machine alone.
         port: where to listen; None: 443 with TLS, else 8080; 0: one that is free.
         interfaces: numeric addresses to listen on; none: all with TLS, else loopback.
+        listen_on: sockets that listen already when the process starts, instead of port and interfaces.
         tls: False behind a proxy that speaks TLS. The local mode never does.
         certificates: files, certificate with chain and private key; the first is the default. Without them a
             certificate is ordered for each domain by ACME; the terms of the authority are agreed to by that.
@@ -83,7 +98,8 @@ class ServerConfig:
         acme_ca: PEM file with the certificates to trust when talking to it, instead of the system's.
         acme_account: an account with the authority that ours is to be bound to.
         redirect_port: where browsers are sent from http to https and HTTP-01 is answered; 0: one that is free;
-            None: nowhere.
+            None: nowhere, unless there is `redirect_on`.
+        redirect_on: sockets for that which listen already when the process starts.
         wwwroot: directory with one directory a domain; None: the bundled page.
         key: the server's key, not empty; None: none is needed to join.
         other_keys: more keys, none of them empty: any of them lets in as well, as while a key is being changed.
@@ -94,11 +110,17 @@ class ServerConfig:
         max_missed_pongs: pings that may stay unanswered, 1 to 9.
         rate_limit: messages a second of one connection, 1 to 9999; 0: no limit.
         filelimit: files the web side has open at one time, 1 to 999999.
-        per_ip_limit: connections one address may open in a window, 1 to 99999; 0: any number; None: 60 with TLS,
-            else any number, because then they all come from a proxy or from this machine.
+        compression_cache: MiB of memory for files of the web side and what is made of them, to 999999; 0: none.
+        cors: whether pages are isolated from those of other origins (COOP, COEP and CORP).
+        trusted_proxies: addresses and networks of proxies whose X-Forwarded-For is believed.
+        proxy_protocol: whether each connection begins with a header of the PROXY protocol, and comes from one of them.
+        per_ip_limit: connections one address may open in a window, 1 to 99999; 0: any number; None: 60 with TLS or
+            trusted proxies, else any number, because then they all come from a proxy or from this machine.
         per_ip_window: length of the window in seconds, 1 to 86399.
         max_channels: channels with members or a history, 1 or more.
         history_total: MiB of memory all histories together may take; None: a quarter of the machine's.
+        run_as: whom a program becomes once it has bound, if it was started as root; None: nobody else.
+        drain: seconds over which members are told that the server ends, 0 to 3600; 0: all at once.
         metrics_logging: whether the metrics are logged every 10 seconds.
         listen: False for a server that is mounted in somebody else's site, and has no port of its own.
 
@@ -109,6 +131,7 @@ class ServerConfig:
     domains: tuple[str, ...] = ()
     port: int | None = None
     interfaces: tuple[str, ...] = ()
+    listen_on: tuple[SystemdSocket, ...] = ()
     tls: bool = True
     certificates: tuple[tuple[Path, Path], ...] = ()
     cache: Path = field(default_factory=state_directory)
@@ -117,6 +140,7 @@ class ServerConfig:
     acme_ca: Path | None = None
     acme_account: ExternalAccount | None = None
     redirect_port: int | None = None
+    redirect_on: tuple[SystemdSocket, ...] = ()
     wwwroot: Path | None = None
     key: bytes | None = field(default=None, repr=False)
     other_keys: tuple[bytes, ...] = field(default=(), repr=False)
@@ -126,10 +150,16 @@ class ServerConfig:
     max_missed_pongs: int = 3
     rate_limit: int = 100
     filelimit: int = 256
+    compression_cache: int = 10
+    cors: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
     per_ip_limit: int | None = None
     per_ip_window: int = 60
     max_channels: int = 100_000
     history_total: int | None = None
+    run_as: Account | None = None
+    drain: int = 0
     metrics_logging: bool = True
     listen: bool = True
 
@@ -151,6 +181,8 @@ class ServerConfig:
                 raise ConfigError(
                     f"--interface {interface!r}: not an IP address; give one of this machine's, or 0.0.0.0 for all"
                 )
+        self._check_inherited()
+        self._check_proxies()
         if self.key == b"":
             raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
         if b"" in self.other_keys:
@@ -167,8 +199,37 @@ class ServerConfig:
         else:
             self._check_public()
 
+    def _check_inherited(self) -> None:
+        for given, option, others in (
+            (self.listen_on, "--listen", ((self.port is not None, "--port"), (self.interfaces, "--interface"))),
+            (self.redirect_on, "--redirect-listen", ((self.redirect_port is not None, "--redirect-port"),)),
+        ):
+            for is_given, other in others:
+                if given and is_given:
+                    raise ConfigError(f"{option}: {other} is given as well; keep one of them")
+            seen: set[SystemdSocket] = set() if option == "--listen" else set(self.listen_on)
+            for wanted in given:
+                if wanted in seen:
+                    raise ConfigError(f"{option} {wanted}: taken already; name each socket once")
+                seen.add(wanted)
+
+    def _check_proxies(self) -> None:
+        for network in self.trusted_proxies:
+            try:
+                parse_network(network)
+            except ValueError:
+                raise ConfigError(f"--trusted-proxy {network!r}: {_remedy_for_network(network)}") from None
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigError("--proxy-protocol: needs --trusted-proxy; give the address of the proxy")
+        if self.proxy_protocol and not self.listen:
+            raise ConfigError("--proxy-protocol: needs a port of its own; leave it to the site")
+
     def _check_local(self) -> None:
-        for given, option in ((self.interfaces, "--interface"), (self.certificates, "--certificate")):
+        for given, option in (
+            (self.interfaces, "--interface"),
+            (self.listen_on, "--listen"),
+            (self.certificates, "--certificate"),
+        ):
             if given:
                 raise ConfigError(f"{option}: needs --domains; without it only this machine is served")
         self._refuse_acme("needs --domains; without it only this machine is served")
@@ -179,7 +240,7 @@ class ServerConfig:
                 raise ConfigError("--certificate: of no use with --no-tls; leave one of them away")
             self._refuse_acme("of no use with --no-tls; leave one of them away")
             return
-        if self.redirect_port and self.redirect_port == self.listen_port:
+        if self.redirect_port and self.redirect_port == self.listen_port and not self.listen_on:
             raise ConfigError(f"--redirect-port {self.redirect_port}: that is --port already; give another one")
         for email in self.emails:
             if _EMAIL.fullmatch(email) is None:
@@ -208,6 +269,7 @@ class ServerConfig:
             (self.acme_ca, "--acme-ca"),
             (self.acme_account, "--acme-key-id"),
             (redirect and self.redirect_port is not None, "--redirect"),
+            (redirect and self.redirect_on, "--redirect-listen"),
         ):
             if given:
                 raise ConfigError(f"{option}: {reason}")
@@ -221,6 +283,11 @@ class ServerConfig:
     def speaks_tls(self) -> bool:
         """Whether connections are encrypted here."""
         return self.tls and not self.is_local
+
+    @property
+    def redirects(self) -> bool:
+        """Whether browsers are sent from http to https."""
+        return self.redirect_port is not None or bool(self.redirect_on)
 
     @property
     def authority(self) -> Authority:
@@ -254,7 +321,12 @@ class ServerConfig:
         """Connections one address may open in a window; 0: any number."""
         if self.per_ip_limit is not None:
             return self.per_ip_limit
-        return _PER_IP_LIMIT if self.speaks_tls else 0
+        return _PER_IP_LIMIT if self.speaks_tls or self.trusted_proxies else 0
+
+    @property
+    def trusted(self) -> TrustedProxies:
+        """The proxies whose word on their clients is taken."""
+        return TrustedProxies(self.trusted_proxies)
 
     @property
     def history_bytes(self) -> int:

@@ -1,14 +1,15 @@
 """Everything between the sockets and the channels, as one service.
 
-Start: bind, which may need root; then, with root given up, accept. Stop: no more connections, members told, drained
-over a grace, the rest cut off.
+How it starts and stops is in `ports`.
 """
 
 import socket
+import time
+from collections.abc import Callable
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from mles_tx.channels.registry import ChannelRegistry
@@ -16,24 +17,29 @@ from mles_tx.metrics import Metrics
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.connection import MlesFactory, Settings
-from mles_tx.transport.door import DoorFactory
-from mles_tx.transport.port import ListeningPort, bind, usable
-from mles_tx.web.files import SiteFiles
+from mles_tx.transport.door import PIECES_PER_TURN, DoorFactory
+from mles_tx.transport.inherited import InheritedSockets
+from mles_tx.transport.port import ListeningPort
+from mles_tx.transport.proxyprotocol import ProxyProtocol
+from mles_tx.transport.share import TurnShare
+from mles_tx.transport.tcp import Preface
+from mles_tx.web.bodies import BodyCache
+from mles_tx.web.files import FileStock, SiteFiles
 from mles_tx.web.hosts import make_site
+from mles_tx.web.policy import Policy
+from mles_tx.web.quick import QuickAnswers
 from mles_tx.web.slots import FileSlots
 
 from .certificates import CertificateService
 from .config import ServerConfig
 from .pages import bundled_pages
+from .ports import PortService
 from .resources import connections_for, descriptor_limit
 
-__all__ = ["DRAIN_SECONDS", "Listener"]
-
-#: Seconds after which whoever has not taken its close frame is cut off. A member that reads has it in a fraction.
-DRAIN_SECONDS = 5.0
+__all__ = ["Listener"]
 
 
-class Listener(Service):
+class Listener(PortService):
     """Everything between the sockets and the channels.
 
     Args:
@@ -42,6 +48,7 @@ class Listener(Service):
         registry: where members join.
         metrics: where connections are counted.
         certificates: what is shown to clients; it is started first.
+        inherited: sockets that listen already, if the configuration asks for some.
     """
 
     _log = Logger()
@@ -53,11 +60,10 @@ class Listener(Service):
         registry: ChannelRegistry,
         metrics: Metrics,
         certificates: CertificateService,
+        inherited: InheritedSockets | None = None,
     ) -> None:
-        self._reactor = reactor
-        self._config = config
-        self._sockets: list[socket.socket] = []
-        self._ports: list[ListeningPort] = []
+        super().__init__(reactor, config, config.listen_port, "--port", config.listen_on, "--listen", inherited)
+        self.spread = float(config.drain)
         self._certificates = certificates
         self.websocket = MlesFactory(
             reactor,
@@ -71,83 +77,67 @@ class Listener(Service):
             config.connections_per_ip,
             config.per_ip_window,
             connections_for(descriptor_limit(), config.filelimit),
+            config.trusted,
+            only_trusted=config.proxy_protocol,
         )
-        self.door = DoorFactory(reactor, self.websocket, make_site(self._sites()), lambda: self.admission.is_full)
-
-    @property
-    def addresses(self) -> list[tuple[str, int]]:
-        """Addresses and ports it listens on."""
-        return [(port.getHost().host, port.getHost().port) for port in self._ports]
+        #: What every connection begins with, on this port and that of redirects; None: with nothing.
+        self.proxy_header: Preface | None = (
+            ProxyProtocol(self.admission, metrics).read_header if config.proxy_protocol else None
+        )
+        share = TurnShare(reactor, PIECES_PER_TURN)
+        self.bodies = BodyCache(config.compression_cache * 1024 * 1024, self._in_thread)
+        sites = self._sites(FileStock(self._slots, self.bodies, share))
+        policy = Policy(config.speaks_tls, config.cors, certificates.demands_tls)
+        self.door = DoorFactory(
+            reactor,
+            self.websocket,
+            make_site(sites, policy),
+            lambda: self.admission.is_full,
+            QuickAnswers(sites, policy, time.time).answer,
+            share,
+            self.admission,
+        )
 
     def change(self, config: ServerConfig) -> None:
         """Take over the limits, keys and origins of another configuration; connections go on."""
         self._config = config
         self.websocket.change(_settings(config))
         self._slots.change(config.filelimit)
+        self.spread = float(config.drain)
         self.admission.change(
             config.connections_per_ip, config.per_ip_window, connections_for(descriptor_limit(), config.filelimit)
         )
 
-    def privilegedStartService(self) -> None:
-        """Bind: what may need root.
-
-        Raises:
-            BindError: an address cannot be listened on.
-        """
-        super().privilegedStartService()
-        if not self._config.listen:
-            return
-        interfaces = self._config.listen_interfaces
-        if not self._config.interfaces:
-            interfaces = usable(interfaces)
-        self._sockets = bind(interfaces, self._config.listen_port)
-
-    def startService(self) -> None:
-        """Accept connections."""
-        if not self._sockets:
-            self.privilegedStartService()
-        super().startService()
+    def make_port(self, bound: socket.socket) -> ListeningPort:
         shown, preface = self._certificates.shown, self._certificates.preface
-        for bound in self._sockets:
-            port = ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface)
-            port.startListening()
-            self._ports.append(port)
-        self._sockets = []
+        return ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface, self.proxy_header)
+
+    def tell_all(self) -> "Deferred[None]":
+        # Who spreads the end over a while has somebody else take the members in: for them it is a restart.
+        reason = CloseReason.SERVER_RESTARTING if self.spread else CloseReason.SERVER_STOPPING
+        return self.websocket.close_all(reason, self.spread)
 
     async def drain(self) -> None:
-        """Stop accepting, tell everybody, and wait until they have gone, or have been cut off."""
-        await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
-        self._ports = []
-        for bound in self._sockets:  # of a server that was never started
-            bound.close()
-        self._sockets = []
-        gone = self.websocket.close_all(CloseReason.SERVER_STOPPING)
-        self.door.finish_all()
-        cut = self._reactor.callLater(DRAIN_SECONDS, self.abort)
-        await gone
-        await self.door.when_empty()
-        if cut.active():
-            cut.cancel()
+        await super().drain()
         self.websocket.stop()
-        self.door.stop()
 
     def abort(self) -> None:
-        """End what is left of a drain now."""
+        self.websocket.close_rest()
         self.websocket.abort_all()
-        self.door.abort_all()
+        super().abort()
 
-    def stopService(self) -> "Deferred[None]":
-        super().stopService()
-        return Deferred.fromCoroutine(self.drain())
+    def _in_thread(self, make: Callable[[], bytes]) -> "Deferred[bytes]":
+        made: Deferred[bytes] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), make)
+        return made
 
-    def _sites(self) -> dict[str, SiteFiles]:
+    def _sites(self, stock: FileStock) -> dict[str, SiteFiles]:
         config = self._config
         sites = {}
         for host, directory in config.hosts.items():
             root = bundled_pages() if config.wwwroot is None else config.wwwroot / directory
             if not root.is_dir():
                 self._log.warn("{root} is not a directory: {host} has no pages", root=str(root), host=host)
-            sites[host] = SiteFiles(root, self._slots)
+            sites[host] = SiteFiles(root, stock)
         return sites
 
 

@@ -13,7 +13,8 @@ from mles_tx.transport.certificates.authority import ExternalAccount
 
 from .config import ConfigError, ServerConfig
 from .layered import LayeredOptions
-from .parsing import whole_number
+from .parsing import inherited_socket, user_account, whole_number
+from .privileges import Account
 
 __all__ = ["Options"]
 
@@ -42,7 +43,7 @@ class Options(LayeredOptions):
         ("certificate", "private-key"),
         ("staging", "acme-directory"),
         ("acme-key-id", "acme-hmac-key"),
-        ("redirect", "redirect-port"),
+        ("redirect", "redirect-port", "redirect-listen"),
     )
     path_lists = ("certificate", "private-key", "key-file")
     not_in_environment = ("check",)
@@ -50,8 +51,10 @@ class Options(LayeredOptions):
 
     optFlags = (
         ["check", None, "Look whether a server could start with these settings, say so and exit; binds nothing."],
+        ["cors", None, "Isolate pages from those of other origins (COOP, COEP and CORP), as SharedArrayBuffer needs."],
         ["no-metrics-logging", None, "Do not log the metrics every 10 seconds. SIGUSR1 logs them at any time."],
         ["no-tls", None, "Plain HTTP and WebSocket, for use behind a proxy that speaks TLS."],
+        ["proxy-protocol", None, "Read the PROXY header that connections of a --trusted-proxy begin with."],
         ["redirect", "r", "Send browsers from http to https, and let the authority validate there, on port 80."],
         ["staging", "s", "Order from Let's Encrypt's staging environment: certificates for trying things out."],
     )
@@ -68,11 +71,26 @@ class Options(LayeredOptions):
         ["acme-key-id", None, None, "Account with the authority that ours is to be bound to, where it asks for one."],
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
         [
+            "compression-cache",
+            "C",
+            10,
+            "Megabytes of memory for files of the web side and their compressed forms; 0 keeps none.",
+            whole_number("--compression-cache", 1, 999999, or_zero=True),
+        ],
+        [
             "config",
             None,
             None,
             "TOML file with options by their names; environment and command line are stronger.",
             Path,
+        ],
+        [
+            "drain",
+            None,
+            0,
+            "Seconds over which members are told to go when the server ends, 0 to 3600; for a server whose members"
+            " another one takes in. 0 tells all at once.",
+            whole_number("--drain", 0, 3600),
         ],
         [
             "filelimit",
@@ -115,7 +133,7 @@ class Options(LayeredOptions):
             None,
             None,
             "Connections one address may open in a window, 1 to 99999, 0 for any number."
-            " [default: 60 with TLS, else 0]",
+            " [default: 60 with TLS or --trusted-proxy, else 0]",
             whole_number("--per-ip-limit", 1, 99999, or_zero=True),
         ],
         [
@@ -155,6 +173,13 @@ class Options(LayeredOptions):
             whole_number("--redirect-port", 0, 65535),
         ],
         [
+            "run-as",
+            None,
+            None,
+            "User to become once the ports are bound, USER or USER:GROUP, if it is started as root.",
+            user_account,
+        ],
+        [
             "wwwroot",
             "w",
             None,
@@ -166,16 +191,27 @@ class Options(LayeredOptions):
     def __init__(self, environ: Mapping[bytes, bytes] = os.environb) -> None:
         super().__init__(environ)
         self["email"] = []
+        self["listen"] = []
+        self["redirect-listen"] = []
         self["certificate"] = []
         self["key-file"] = []
         self["origin"] = []
         self["private-key"] = []
+        self["trusted-proxy"] = []
 
     def opt_email(self, value: str) -> None:
         """Address the certificate authority may write to; may be given again."""
         self["email"].append(value)
 
     opt_e = opt_email
+
+    def opt_listen(self, value: str) -> None:
+        """Socket to listen on that systemd passes, systemd:index=N or systemd:name=NAME; may be given again."""
+        self["listen"].append(inherited_socket("--listen", value))
+
+    def opt_redirect_listen(self, value: str) -> None:
+        """Likewise for --redirect, and switches it on; may be given again."""
+        self["redirect-listen"].append(inherited_socket("--redirect-listen", value))
 
     def opt_certificate(self, value: str) -> None:
         """PEM file with a certificate and its chain; may be given again, each with its --private-key."""
@@ -188,6 +224,13 @@ class Options(LayeredOptions):
     def opt_key_file(self, value: str) -> None:
         """File with a key that clients need to join; may be given again: any of them and MLES_KEY lets in."""
         self["key-file"].append(Path(value))
+
+    def opt_trusted_proxy(self, value: str) -> None:
+        """Address or network of a proxy whose X-Forwarded-For is believed; more of them by commas, or by giving the
+        option again."""
+        for network in value.split(","):
+            if network.strip() not in self["trusted-proxy"]:
+                self["trusted-proxy"].append(network.strip())
 
     def opt_origin(self, value: str) -> None:
         """Origin whose web pages may connect, like https://example.org; more of them by commas, or by giving the
@@ -224,6 +267,7 @@ class Options(LayeredOptions):
             domains=tuple(self["domains"]),
             port=self["port"],
             interfaces=tuple(self["interface"]),
+            listen_on=tuple(self["listen"]),
             tls=not self["no-tls"],
             certificates=tuple(zip(self["certificate"], self["private-key"], strict=True)),
             cache=self.cache,
@@ -231,7 +275,8 @@ class Options(LayeredOptions):
             acme_directory=self.directory,
             acme_ca=self["acme-ca"],
             acme_account=self._acme_account(),
-            redirect_port=_HTTP_PORT if self["redirect"] and self["redirect-port"] is None else self["redirect-port"],
+            redirect_port=self._redirect_port(),
+            redirect_on=tuple(self["redirect-listen"]),
             wwwroot=self["wwwroot"],
             key=keys[0] if keys else None,
             other_keys=keys[1:],
@@ -241,12 +286,23 @@ class Options(LayeredOptions):
             max_missed_pongs=self["max-missed-pongs"],
             rate_limit=self["rate-limit"],
             filelimit=self["filelimit"],
+            compression_cache=self["compression-cache"],
+            cors=bool(self["cors"]),
+            trusted_proxies=tuple(self["trusted-proxy"]),
+            proxy_protocol=bool(self["proxy-protocol"]),
             per_ip_limit=self["per-ip-limit"],
             per_ip_window=self["per-ip-window"],
             max_channels=self["max-channels"],
             history_total=self["history-total"],
+            run_as=self["run-as"],
+            drain=self["drain"],
             metrics_logging=not self["no-metrics-logging"],
         )
+
+    def _redirect_port(self) -> int | None:
+        given: int | None = self["redirect-port"]
+        is_default = self["redirect"] and given is None and not self["redirect-listen"]
+        return _HTTP_PORT if is_default else given
 
     def _acme_account(self) -> ExternalAccount | None:
         key_id, path = self["acme-key-id"], self["acme-hmac-key"]
@@ -271,3 +327,9 @@ class Options(LayeredOptions):
                 raise ConfigError(f"--key-file {path}: empty; write the key into it")
             keys.append(key)
         return tuple(dict.fromkeys(keys))
+
+    def home(self) -> Path | None:
+        run_as: Account | None = self["run-as"]
+        if run_as is not None and run_as.home is None and self["domains"] and not self["no-tls"]:
+            raise ConfigError(f"--run-as {run_as}: has no home directory; give --cache, a directory of its own")
+        return None if run_as is None else run_as.home

@@ -8,7 +8,19 @@ from ipaddress import ip_address
 
 from twisted.python import usage
 
-__all__ = ["WholeNumber", "canonical_address", "domain_names", "one_line", "whole_number"]
+from mles_tx.transport.inherited import SystemdSocket, systemd_socket
+
+from .privileges import Account, PrivilegeError, find_account
+
+__all__ = [
+    "WholeNumber",
+    "canonical_address",
+    "domain_names",
+    "inherited_socket",
+    "one_line",
+    "user_account",
+    "whole_number",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +62,22 @@ def canonical_address(name: str) -> str:
 def domain_names(text: str) -> list[str]:
     """The domains of one `--domains`: by commas, in lower case, without the root's dot."""
     return [canonical_address(name.strip().lower().rstrip(".")) for name in text.split(",")]
+
+
+def inherited_socket(option: str, text: str) -> SystemdSocket:
+    """A socket of `--listen` or `--redirect-listen`."""
+    try:
+        return systemd_socket(text)
+    except ValueError:
+        raise usage.UsageError(
+            f"{option} {text!r}: give systemd:index=N or systemd:name=NAME; for an address there are"
+            " --port and --interface"
+        ) from None
+
+
+def user_account(text: str) -> Account:
+    """The coerce function of `--run-as`."""
+    try:
+        return find_account(text)
+    except PrivilegeError as error:
+        raise usage.UsageError(f"--run-as {text!r}: {error}") from None

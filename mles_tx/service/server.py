@@ -3,7 +3,7 @@
     MlesService
      ├ ChannelService      the history and the registry of channels
      ├ CertificateService  the operator's certificates, or ACME and what serves until it is done
-     ├ Listener            ports → admission → TLS → door → WebSocket | web
+     ├ Listener            ports → admission → PROXY header → TLS → door → WebSocket | web
      ├ RedirectListener    port → door → redirects and HTTP-01, if asked for
      └ Housekeeping        metrics logged, tables shrunk
 
@@ -27,6 +27,7 @@ from mles_tx.metrics import Metrics, MetricsSnapshot
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.header import make_header
 from mles_tx.transport.certificates.pairs import Pair
+from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.web.mount import MlesResource
 
 from .certificates import CertificateService, changed_pairs, read_pairs_again
@@ -121,21 +122,27 @@ class MlesService(MultiService):
         super().__init__()
         self.config = config
         self._metrics = Metrics()
+        self._is_stopping = False
         self.channels = ChannelService(reactor, config, self._metrics)
         self.channels.setServiceParent(self)
         self.certificates = CertificateService(reactor, config)
         self.certificates.setServiceParent(self)
-        self.listener = Listener(reactor, config, self.channels.registry, self._metrics, self.certificates)
+        self._inherited = InheritedSockets()
+        self.listener = Listener(
+            reactor, config, self.channels.registry, self._metrics, self.certificates, self._inherited
+        )
         self.listener.setServiceParent(self)
         self.redirect: RedirectListener | None = None
-        if config.redirect_port is not None and config.listen:
+        if config.redirects and config.listen:
             self.redirect = RedirectListener(
                 reactor,
                 config,
-                config.redirect_port,
+                config.redirect_port or 0,
                 self.listener.admission,
                 lambda: self.listener.addresses[0][1],
                 self.certificates.challenge,
+                self._inherited,
+                self.listener.proxy_header,
             )
             self.redirect.setServiceParent(self)
         self.housekeeping = Housekeeping(reactor, self)
@@ -150,8 +157,11 @@ class MlesService(MultiService):
         return self._metrics.snapshot()
 
     def not_ready(self) -> list[str]:
-        """Why this server cannot do all it is there for, a line each; empty: it can."""
-        return self.certificates.not_ready()
+        """Why this server cannot do all it is there for, a line each; empty: it can.
+
+        It says so from the moment it is told to stop, before anything else happens.
+        """
+        return ["the server is stopping"] if self._is_stopping else self.certificates.not_ready()
 
     def reload(self, config: ServerConfig) -> list[Change]:
         """Change to another configuration without losing anybody: as far as that can be done without a restart.
@@ -198,7 +208,7 @@ class MlesService(MultiService):
 
     def resource(self) -> MlesResource:
         """A resource to mount where WebSocket clients are to find this server in a site that exists already."""
-        return MlesResource(self.listener.websocket)
+        return MlesResource(self.listener.websocket, self.config.trusted)
 
     def publish(self, channel: str, message: str | bytes, uid: str = "server") -> None:
         """Say something on a channel: to all its members, and to its history.
@@ -241,18 +251,36 @@ class MlesService(MultiService):
         await maybeDeferred(self.channels.registry.join, make_header(uid, channel, history), member)
         return member
 
+    def startService(self) -> None:
+        """Accept connections, and do all that takes no root.
+
+        Raises:
+            BindError: an address cannot be listened on.
+            CertificateError: the cache directory cannot be used.
+        """
+        self._is_stopping = False
+        super().startService()
+        if self.config.listen_on or self.config.redirect_on:
+            for left in self._inherited.left_over():
+                self._log.warn(
+                    "inherited socket {left} is in no --listen and no --redirect-listen: nobody answers there",
+                    left=left,
+                )
+
     def stopService(self) -> "Deferred[None]":
         """Stop, listener first.
 
         Returns:
             A Deferred that fires when no connection, timer or descriptor is left.
         """
+        self._is_stopping = True
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self.housekeeping.stopService()
         ports = [self.listener] if self.redirect is None else [self.listener, self.redirect]
         await DeferredList([port.stopService() for port in ports], consumeErrors=True)
+        self._inherited.give_back()
+        self.housekeeping.stopService()
         await self.certificates.stopService()
         self.channels.stopService()

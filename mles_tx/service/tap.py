@@ -20,5 +20,5 @@ def makeService(options: Options) -> IService:
     lean_turns(reactor)
     log = Logger("mles_tx")
     return Program(
-        options.config(), reactor, lambda line: log.info("{line}", line=line), lambda: options.reread().config()
+        options.config(), reactor, lambda line: log.info("{line}", line=line), reread=lambda: options.reread().config()
     )

@@ -1,6 +1,7 @@
 """Who is let in at all: decided when a connection is accepted, before a byte is read or TLS begins.
 
-Each address may open so many connections in a while. All of them together are bounded by the descriptors
+Each address may open so many connections in a while. A trusted proxy may open any number: its clients are counted
+instead, each as soon as its address is known. All of them together are bounded by the descriptors
 the process has: above the bound a few more are let in far enough to be told so, the rest are closed.
 """
 
@@ -11,6 +12,7 @@ from twisted.internet.protocol import Factory
 
 from mles_tx.metrics import Metrics
 from mles_tx.protocol.admission import AddressWindow, source
+from mles_tx.protocol.forwarded import NOBODY, TrustedProxies
 
 __all__ = ["Admission", "AdmittingFactory"]
 
@@ -27,6 +29,8 @@ class Admission:
         per_ip_limit: connections of one address in a window; 0: any number.
         per_ip_window: length of the window in seconds.
         max_connections: connections at one time.
+        trusted: proxies; their connections are not counted for their addresses.
+        only_trusted: whether nobody else is let in.
     """
 
     def __init__(
@@ -36,10 +40,14 @@ class Admission:
         per_ip_limit: int = 0,
         per_ip_window: float = 60.0,
         max_connections: int = sys.maxsize,
+        trusted: TrustedProxies = NOBODY,
+        only_trusted: bool = False,
     ) -> None:
         self._clock = clock
         self._metrics = metrics
         self._windows: AddressWindow | None = None
+        self.trusted = trusted
+        self._only_trusted = only_trusted
         self.open = 0
         self.change(per_ip_limit, per_ip_window, max_connections)
 
@@ -65,14 +73,36 @@ class Admission:
 
     def admits(self, address: IAddress) -> bool:
         """Count a connection that is being accepted; False when it is to be closed."""
-        host = source(getattr(address, "host", ""))
-        if self._windows is not None and not self._windows.admit(host, self._clock.seconds()):
+        peer = getattr(address, "host", "")
+        host = source(peer)
+        is_proxy = self.trusted and peer in self.trusted
+        if not is_proxy and (self._only_trusted or not self._counts(host)):
             self._metrics.dropped(host)
             return False
         if self.is_full:
             self._metrics.dropped(host)
             return self.open < self.max_connections + SURPLUS
         return True
+
+    def seconds_to_wait(self, client: str) -> float:
+        """Count a connection of a client that a trusted proxy tells of, if it is not one of the proxies itself.
+
+        Args:
+            client: its address.
+
+        Returns:
+            Seconds it has to wait because it has too many; 0.0: it is let in.
+        """
+        if self._windows is None or client in self.trusted:
+            return 0.0
+        host = source(client)
+        if self._counts(host):
+            return 0.0
+        self._metrics.dropped(host)
+        return self._windows.seconds_left(host, self._clock.seconds())
+
+    def _counts(self, host: str) -> bool:
+        return self._windows is None or self._windows.admit(host, self._clock.seconds())
 
     def sweep(self) -> None:
         """Forget the addresses whose window has ended."""

@@ -4,6 +4,7 @@ What a peer says goes to its `Session`; what that means goes to the registry of 
 a connection is read, whether its peer is still there, and what is logged about it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -24,6 +25,7 @@ from mles_tx.protocol.header import HEADER_SECONDS, MAX_MESSAGE_BYTES, Header
 from mles_tx.protocol.ratelimit import MessageRate
 from mles_tx.protocol.session import Session, State
 
+from .drain import Drain
 from .heartbeat import Heartbeat
 from .origins import OriginPolicy, any_origin
 from .websocket import WebSocketConnection, WebSocketFactory
@@ -73,6 +75,9 @@ class MlesConnection(WebSocketConnection):
     _log = Logger()
 
     max_message_bytes = MAX_MESSAGE_BYTES
+
+    #: Where its client is, as far as that is known; for the log.
+    address: str | None = None
 
     uid = ""
     serial = 0
@@ -180,6 +185,7 @@ class MlesConnection(WebSocketConnection):
                 reason=reason.label,
                 seconds=seconds,
                 received_bytes=self._received_bytes,
+                address=self.address,
             )
         if self._holds:
             self._holds = frozenset()
@@ -213,10 +219,12 @@ class MlesConnection(WebSocketConnection):
         self._joined_as = uid, channel = header.uid[:_SHOWN], header.channel[:_SHOWN]
         self._log.info(
             "{line}",
-            line=f"joined: uid {uid}, channel {channel}, member {self.serial}",
+            line=f"joined: uid {uid}, channel {channel}, member {self.serial}"
+            + ("" if self.address is None else f", from {self.address}"),
             uid=uid,
             channel=channel,
             serial=self.serial,
+            address=self.address,
         )
         if frames:
             self.messages(frames)
@@ -330,12 +338,14 @@ class MlesFactory(WebSocketFactory):
             clock, HEADER_SECONDS, lambda connection: connection.close(CloseReason.NO_HEADER)
         )
         self._empty: Deferred[None] | None = None
+        self._drain: Drain[WebSocketConnection] | None = None
 
     def forget(self, connection: WebSocketConnection) -> None:
         super().forget(connection)
         self.metrics.active_connections = len(self.connections)
         if not self.connections and self._empty is not None:
             empty, self._empty = self._empty, None
+            self._stop_drain()
             empty.callback(None)
 
     def change(self, settings: Settings) -> None:
@@ -349,21 +359,43 @@ class MlesFactory(WebSocketFactory):
                 if isinstance(connection, MlesConnection):
                     connection.change(before, settings)
 
-    def close_all(self, reason: CloseReason) -> "Deferred[None]":
-        """Deliver what was said, and tell everybody that it is over.
+    def close_all(self, reason: CloseReason, seconds: float = 0.0) -> "Deferred[None]":
+        """Tell everybody that it is over, and before that deliver to them what was said.
+
+        Args:
+            reason: what they are told.
+            seconds: over how long that is spread; who is not told yet is served as ever.
 
         Returns:
-            A Deferred that fires when the last connection is gone: within `CLOSE_SECONDS`.
+            A Deferred that fires when the last connection is gone: within `CLOSE_SECONDS` after the last was told.
         """
+
+        def tell(connections: Sequence[WebSocketConnection]) -> None:
+            self.registry.flush()
+            for connection in connections:
+                connection.close(reason)
+
         self.registry.flush()
-        for connection in list(self.connections):
-            connection.close(reason)
+        self._drain = Drain(self.clock, self.connections, seconds, tell)
+        self._drain.start()
         if not self.connections:
+            self._stop_drain()
             return succeed(None)
         self._empty = Deferred()
         return self._empty
 
+    def close_rest(self) -> None:
+        """Tell those whom `close_all` has not told yet, now."""
+        if self._drain is not None:
+            self._drain.finish()
+
+    def _stop_drain(self) -> None:
+        if self._drain is not None:
+            self._drain.stop()
+            self._drain = None
+
     def stop(self) -> None:
         super().stop()
+        self._stop_drain()
         self.heartbeat.stop()
         self.awaiting_header.stop()

@@ -20,6 +20,7 @@ on a reused connection works as well (proxies do that).
 import re
 from collections.abc import Callable
 from enum import Enum, auto
+from math import ceil
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -37,8 +38,11 @@ from zope.interface import implementer
 
 from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import STALL_SECONDS
+from mles_tx.protocol.forwarded import client_of
 
+from .admission import Admission
 from .connection import MlesFactory
+from .share import TurnShare
 from .tcp import bytes_taken, end_stream
 
 __all__ = [
@@ -48,6 +52,7 @@ __all__ = [
     "LEAVE_SECONDS",
     "MAX_HEAD_BYTES",
     "MAX_LEAVE_LOOKS",
+    "PIECES_PER_TURN",
     "Door",
     "DoorFactory",
 ]
@@ -70,10 +75,19 @@ MAX_LEAVE_LOOKS = 30
 #: Bytes of a request head. nginx has 32 KiB, Apache 8 KiB a line; browsers send 1 to 4 KiB.
 MAX_HEAD_BYTES = 16 * 1024
 
+#: Pieces of the web side's work in a turn of the reactor: half a millisecond, so that members wait no longer.
+PIECES_PER_TURN = 8
+
+#: What an answer of twisted.web counts more than one from memory.
+_SLOW_PIECES = 3
+
 _END_OF_HEAD = b"\r\n\r\n"
 
 #: A head with such a line is for WebSocket (RFC 6455 section 4.1), whatever else is wrong with it.
 _UPGRADE = re.compile(rb"\r\nUpgrade[ \t]*:[^\r\n]*websocket", re.IGNORECASE)
+
+#: What a proxy says about its client. With a space before the colon it was not the proxy who said it.
+_FORWARDED = re.compile(rb"\r\n(X-Forwarded-For):([^\r\n]*)", re.IGNORECASE)
 
 
 class _State(Enum):
@@ -120,8 +134,8 @@ class _Channel(HTTPChannel):
         self._door.stalls(True)
 
     def resumeProducing(self) -> None:
-        self._door.stalls(False)
         super().resumeProducing()
+        self._door.stalls(False)
 
 
 @implementer(IHandshakeListener)
@@ -135,6 +149,10 @@ class Door(Protocol):
         self._state = _State.TLS
         self._head = b""
         self._reading = False
+        self._has_waiting_head = False  # its turn is to come
+        self._waiting_bytes = 0
+        self._server_name: str | None = None
+        self._is_stalled = False
         self._leaving = False
         self._taken = 0  # by the peer, at the last look after it was told to go
         self._looks = 0
@@ -157,7 +175,10 @@ class Door(Protocol):
             self._channel.dataReceived(data)  # the next request already; it comes back when this one is answered
         elif self._state is not _State.GONE:
             self._head += data
-            self._read_heads()
+            if self._has_waiting_head:
+                self.transport.pauseProducing()  # there is enough to do
+            else:
+                self._read_heads()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._state = _State.GONE
@@ -184,11 +205,14 @@ class Door(Protocol):
             self._read_heads()
 
     def stalls(self, stalls: bool) -> None:
-        """Whether the peer takes nothing of an answer at the moment."""
+        """Whether the peer takes nothing of an answer at the moment. It is not answered again before it does."""
+        self._is_stalled = stalls
         if self._state is _State.WEB and stalls:
             self.factory.stalled.start(self)
         else:
             self.factory.stalled.met(self)
+        if not stalls and not self._reading:
+            self._read_heads()
 
     def finish(self) -> None:
         """Close as soon as the request that is being answered, if any, is answered."""
@@ -225,10 +249,14 @@ class Door(Protocol):
         self._state = _State.HEAD
         self.factory.heads.start(self)
 
-    def _read_heads(self) -> None:
-        """Hand over every head that is there. Answers given at once come back into this loop."""
+    def _read_heads(self, has_turn: bool = False) -> None:
+        """Hand over every head that is there. Answers given at once come back into this loop.
+
+        Args:
+            has_turn: the first one has waited for its turn, and it has come.
+        """
         self._reading = True
-        while self._head and self._state in (_State.HEAD, _State.IDLE):
+        while self._head and self._state in (_State.HEAD, _State.IDLE) and not self._is_stalled:
             if self._state is _State.IDLE:
                 self.factory.idle.met(self)
                 self._await_head()
@@ -240,24 +268,42 @@ class Door(Protocol):
             if end > MAX_HEAD_BYTES:
                 self.refuse(b"431 Request Header Fields Too Large")
                 break
+            if self._has_waiting_head:
+                break
+            is_upgrade = self.factory.websocket is not None and _UPGRADE.search(self._head, 0, end) is not None
+            if not (is_upgrade or self.is_surplus or has_turn or self.factory.share.take()):
+                self._wait_for_turn()
+                break
+            has_turn = False
             head, self._head = self._head[:end], self._head[end:]
             self.factory.heads.met(self)
             if self.is_surplus:
                 self.refuse(b"503 Service Unavailable\r\nRetry-After: 10")
-            elif self.factory.websocket is not None and _UPGRADE.search(head):
+            elif is_upgrade:
                 self._to_websocket(head)
             else:
                 self._to_web(head)
         self._reading = False
 
     def _to_websocket(self, head: bytes) -> None:
+        peer = self.transport.getPeer()
+        address: str | None = getattr(peer, "host", None)
+        admission: Admission | None = self.factory.admission
+        if admission is not None and address is not None and address in admission.trusted:
+            headers = [(name, (value,)) for name, value in _FORWARDED.findall(head)]
+            address = client_of(address, headers, admission.trusted).address
+            wait = admission.seconds_to_wait(address)
+            if wait:
+                self.refuse(b"429 Too Many Requests\r\nRetry-After: %d" % ceil(wait))
+                return
         rest, self._head = self._head, b""
         self._state = _State.GONE
         self.factory.forget(self)
         if self._channel is not None:
             self.transport.unregisterProducer()  # the HTTP channel
             self._channel = None
-        connection: Any = self.factory.websocket.buildProtocol(self.transport.getPeer())
+        connection: Any = self.factory.websocket.buildProtocol(peer)
+        connection.address = address
         # From here on the transport's calls go to the connection without passing this object.
         self.dataReceived = connection.dataReceived  # type: ignore[method-assign]
         self.connectionLost = connection.connectionLost  # type: ignore[method-assign]
@@ -266,11 +312,33 @@ class Door(Protocol):
         if rest:
             connection.dataReceived(rest)
 
+    def _wait_for_turn(self) -> None:
+        """Enough was answered in this turn of the reactor: go on in a later one."""
+        self._has_waiting_head = True
+        self._waiting_bytes = len(self._head)
+        self.factory.share.run(self._turn_has_come)
+
+    def _turn_has_come(self) -> None:
+        self._has_waiting_head = False
+        if self._state is not _State.GONE:
+            if len(self._head) > self._waiting_bytes and not self._is_stalled:
+                self.transport.resumeProducing()
+            self._read_heads(has_turn=True)
+
     def _to_web(self, head: bytes) -> None:
-        self._state = _State.WEB
         if self._channel is None:
             self._channel = _Channel(self, self.factory.site)
             self._channel.makeConnection(self.transport)
+            ask = getattr(self.transport, "server_name", None)
+            self._server_name = None if ask is None else ask()
+        answer = None if self.factory.quick is None else self.factory.quick(head, self._server_name)
+        if answer is not None:
+            self._state = _State.IDLE
+            self.factory.idle.start(self)
+            self.transport.write(answer)
+            return
+        self.factory.share.take(_SLOW_PIECES)
+        self._state = _State.WEB
         self._channel.dataReceived(head)
         if self._state is _State.WEB and self._head:
             rest, self._head = self._head, b""
@@ -285,6 +353,11 @@ class DoorFactory(Factory):
         websocket: who gets the connections that ask for an upgrade; None: the site answers these too.
         site: who answers everything else.
         is_full: whether a connection that begins now is to be told that the server is full.
+        quick: asked for the whole answer to a head for the site, with the host that was named when TLS began; None, or
+            None as its answer: the site gives it.
+        share: how much of a turn goes into answers; one of its own unless others work with it.
+        admission: knows the trusted proxies, and counts the clients whose upgrades come through them; None: there are
+            no such proxies.
     """
 
     noisy = False
@@ -295,10 +368,16 @@ class DoorFactory(Factory):
         websocket: MlesFactory | None,
         site: Site,
         is_full: Callable[[], bool] = lambda: False,
+        quick: Callable[[bytes, str | None], bytes | None] | None = None,
+        share: TurnShare | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.websocket = websocket
+        self.quick = quick
+        self.share = TurnShare(clock, PIECES_PER_TURN) if share is None else share
         self.site = site
         self._is_full = is_full
+        self.admission = admission
         self.doors: set[Door] = set()
         self._empty: Deferred[None] | None = None
         self.handshakes = Deadlines[Door](clock, HANDSHAKE_SECONDS, Door.abort)
@@ -345,6 +424,7 @@ class DoorFactory(Factory):
 
     def stop(self) -> None:
         """Keep no timer."""
+        self.share.stop()
         for deadlines in self._deadlines:
             deadlines.stop()
 

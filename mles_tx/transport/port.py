@@ -45,7 +45,8 @@ class ListeningPort(Port):
         reactor: the reactor.
         admission: who is, and where connections are counted; None: everybody.
         certificates: connections speak TLS, and are shown one of these; None: they do not.
-        preface: reads what stands before everything else, TLS included; None: nothing does.
+        preface: reads what stands before TLS, or before the protocol without it; None: nothing does.
+        proxy_header: reads what stands before that: where the connection comes from; None: from its peer.
     """
 
     transport: Any = TCPServer
@@ -58,12 +59,13 @@ class ListeningPort(Port):
         admission: Admission | None = None,
         certificates: ICertificates | None = None,
         preface: Preface | None = None,
+        proxy_header: Preface | None = None,
     ) -> None:
         if admission is None:
             admission = Admission(reactor, Metrics())
         super().__init__(0, AdmittingFactory(admission, factory), interface=listening.getsockname()[0], reactor=reactor)
         self.admission = admission
-        self.preface = preface
+        self.prefaces = tuple(each for each in (proxy_header, preface) if each is not None)
         self.certificates = certificates
         if certificates is not None:
             self.transport = TLSServer

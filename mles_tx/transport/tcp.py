@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import Any
 
 from twisted.internet import main
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
@@ -60,17 +61,34 @@ class TCPServer(Server):
 
     phase = Phase.OPEN
 
+    _speaks_for: IPv4Address | IPv6Address | None = None
+
+    _prefaces: tuple[Preface, ...] = ()  # those that are not over
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         port: Any = self.server
         self._admission: Admission = port.admission
         self._admission.open += 1
         self._eager_bytes = 0  # since the reactor last found the socket writable
-        if port.preface is not None:
+        if port.prefaces:
+            self._prefaces = port.prefaces
             self.doRead = self._read_preface  # type: ignore[method-assign]
 
     def startTLS(self, ctx: object, normal: bool = True) -> None:
         raise RuntimeError("TLS is spoken from the first byte on, or not at all")
+
+    def comes_from(self, host: str, port: int) -> None:
+        """Whoever is at the other end speaks for somebody else: that is the peer from now on.
+
+        Args:
+            host: an IPv4 or IPv6 address.
+            port: its port.
+        """
+        self._speaks_for = (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+
+    def getPeer(self) -> Any:
+        return super().getPeer() if self._speaks_for is None else self._speaks_for
 
     def bytes_taken(self) -> int:
         """Bytes the peer's system has acknowledged: a sign of life that needs no answer."""
@@ -140,14 +158,15 @@ class TCPServer(Server):
             self.phase = Phase.ENDING
 
     def _read_preface(self) -> Any:
-        port: Any = self.server
-        try:
-            is_over = port.preface(self)
-        except (PrefaceError, OSError):
-            return main.CONNECTION_LOST
-        if not is_over or self._aborting or self.disconnecting:
-            return None
-        del self.doRead
+        while self._prefaces:
+            try:
+                is_over = self._prefaces[0](self)
+            except (PrefaceError, OSError):
+                return main.CONNECTION_LOST
+            if not is_over or self._aborting or self.disconnecting:
+                return None
+            self._prefaces = self._prefaces[1:]
+        del self.doRead, self._prefaces
         return self.doRead()
 
 

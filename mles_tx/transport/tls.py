@@ -35,6 +35,7 @@ from twisted.internet.interfaces import IHandshakeListener, INegotiated, IReacto
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .certificates.names import is_ip_address
 from .contexts import ICertificates
 from .tcp import READ_BYTES, WRITE_BYTES, Phase, TCPServer
 
@@ -131,6 +132,13 @@ class TLSServer(TCPServer):
     def negotiatedProtocol(self) -> bytes | None:
         """The application protocol (ALPN), or None."""
         return (self._tls and self._tls.get_alpn_proto_negotiated()) or None
+
+    def server_name(self) -> str | None:
+        """The host the client has named (RFC 6066 section 3), in lower case; None: it has named none. Some name the
+        address they connect to, which that section forbids, and which says nothing."""
+        name = None if self._tls is None else self._tls.get_servername()
+        text = "" if name is None else name.decode("latin-1").lower().rstrip(".")
+        return None if not text or is_ip_address(text) else text
 
     def getPeerCertificate(self) -> X509 | None:
         """Nobody is asked for a certificate."""

@@ -1,34 +1,69 @@
-"""The files of one site: what is under its root, and nothing else.
+"""The files of one site, as HTTP has them: in the coding a client likes best, whole, in part, or not again.
 
-Regular files only: no listings, no dotfiles, no FIFOs or devices, no links that lead out of the root.
+Small bodies and compressed ones come from a cache; long ones are read while they are sent. It must not know about
+hosts, nor who listens.
 """
 
 import os
-import re
-import stat
-from io import BufferedReader
+import time
 from pathlib import Path
+from typing import Any
 
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
-from twisted.web.static import File
 
-from .pages import NOT_FOUND
-from .types import media_type
+from .bodies import BodyCache, compress
+from .choice import Choice, Choices, Codings
+from .conditions import NOT_MODIFIED, OK, UNSATISFIABLE, Fields, requested_range, status_for
+from .lookup import Root, open_regular
+from .negotiation import IDENTITY_ONLY, acceptable_codings
+from .pages import FAILED, NOT_FOUND, Answer
+from .policy import REVALIDATE
+from .sending import PIECE_BYTES, Share, bytes_source, file_source, send
 
-__all__ = ["SiteFiles"]
+__all__ = ["ABOUT_THE_BODY", "MAX_QUICK_BYTES", "FileStock", "SiteFiles"]
 
-#: Files that may be open when nobody says otherwise.
-DEFAULT_FILES = 256
+#: Bytes of a body that is answered in one piece: what one connection may give to the kernel in a turn.
+MAX_QUICK_BYTES = 128 * 1024
 
-_INDEX = "index.html"
+#: Seconds since a file was written before its body is kept: two changes in one tick of the file system's clock (10 ms)
+#: leave the same time.
+_SETTLED_SECONDS = 0.05
 
-#: One range of bytes: from a place on, or so many at the end (RFC 9110 section 14.1.2).
-_RANGE = re.compile(rb"bytes=(?:(?P<first>\d{1,18})-(?P<last>\d{0,18})|-(?P<suffix>\d{1,18}))")
+#: What is shown where nothing is found.
+_NOT_FOUND_PAGE = b"/404.html"
 
-#: What never stands in the name of a file that is served.
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\]")
+#: Headers that do not hold for what was asked for when another page is shown instead.
+_ABOUT_THE_FILE = frozenset((b"accept-ranges", b"etag", b"last-modified"))
+
+#: Headers that say how a body is to be read; an answer without one has none (RFC 9110 section 15.4.5).
+ABOUT_THE_BODY = (b"content-encoding", b"content-type")
+
+_CONTENT_RANGE = b"content-range"
+
+#: How often a file that is replaced between choosing and opening it is looked for.
+_TRIES = 3
+
+_PARTIAL_CONTENT = 206
+_RANGE_NOT_SATISFIABLE = 416
+
+
+class FileStock:
+    """What the sites of a server share: descriptors, kept bodies, and the web side's part of a turn.
+
+    Args:
+        slots: one for each file that may be open.
+        bodies: kept bodies.
+        share: how much may be done in a turn.
+    """
+
+    def __init__(self, slots: DeferredSemaphore, bodies: BodyCache, share: Share) -> None:
+        self.slots = slots
+        self.bodies = bodies
+        self.share = share
 
 
 class SiteFiles(Resource):
@@ -36,110 +71,198 @@ class SiteFiles(Resource):
 
     Args:
         root: the directory. It may come, go and change at any time.
-        slots: one for each file that may be open, shared by all sites of a server; requests wait for theirs.
+        stock: what it shares with other sites.
     """
 
     isLeaf = True
+    _log = Logger()
 
-    def __init__(self, root: Path, slots: DeferredSemaphore | None = None) -> None:
+    def __init__(self, root: Path, stock: FileStock) -> None:
         super().__init__()
-        self._root = root
-        self._slots = DeferredSemaphore(DEFAULT_FILES) if slots is None else slots
+        self._choices = Choices(Root(root))
+        self._stock = stock
 
-    def render(self, request: Request) -> bytes | int:
-        gone = request.notifyFinish()
-        slot = self._slots.acquire()
-        if slot.called:
-            gone.addBoth(self._give_back)
-            return self._answer(request)
-        gone.addErrback(lambda _: slot.cancel())
-        slot.addCallbacks(self._answer_late, lambda _: None, callbackArgs=(request,))
+    def choose(self, target: bytes, codings: Codings) -> Choice | bool:
+        """What to send for a path: see `Choices.choose`."""
+        return self._choices.choose(target, codings)
+
+    def kept(self, choice: Choice) -> bytes | None:
+        """The whole body of a choice, if it is in memory and short enough to be sent at once."""
+        if choice.sent.stamp.size > MAX_QUICK_BYTES and not choice.is_made:
+            return None
+        body = self._stock.bodies.get(choice.key)
+        return body if body is not None and len(body) <= MAX_QUICK_BYTES else None
+
+    def render(self, request: Request) -> int:
+        answering = Deferred.fromCoroutine(self._answer(request))
+        if not answering.called:
+            request.notifyFinish().addErrback(lambda _: answering.cancel())
+        answering.addErrback(self._failed, request)
         return NOT_DONE_YET
 
-    def _give_back(self, _: object) -> None:
-        self._slots.release()
+    def _failed(self, failure: Failure, request: Any) -> None:
+        if request._disconnected:
+            return  # whoever asked has gone, and what was open is closed
+        self._log.failure("a request could not be answered", failure)
+        if request.startedWriting:
+            request.channel.transport.abortConnection()
+        else:
+            _finish_with(request, FAILED)
 
-    def _answer_late(self, _: object, request: Request) -> None:
-        request.notifyFinish().addBoth(self._give_back)
-        answer = self._answer(request)
-        if isinstance(answer, bytes):
-            request.write(answer)
+    async def _answer(self, request: Request) -> None:
+        fields = _fields(request)
+        accepted = fields(b"accept-encoding")
+        # The bytes of a part are counted as they are on the disk.
+        codings = IDENTITY_ONLY if fields(b"range") else acceptable_codings(b",".join(accepted) if accepted else None)
+        for _ in range(_TRIES):
+            choice = self.choose(request.path, codings)
+            if choice is True:
+                _to_directory(request)
+            elif isinstance(choice, Choice):
+                try:
+                    await self._answer_with(request, choice)
+                except OSError:  # it was replaced since it was chosen, or has gone
+                    _take_back(request, choice)
+                    continue
+            else:
+                await self._answer_not_found(request, codings)
+            return
+        _finish_with(request, NOT_FOUND)
+
+    async def _answer_not_found(self, request: Request, codings: Codings) -> None:
+        page = self.choose(_NOT_FOUND_PAGE, codings)
+        if not isinstance(page, Choice):
+            _finish_with(request, NOT_FOUND)
+            return
+        request.setResponseCode(404)
+        for name, value in page.fields:
+            if name not in _ABOUT_THE_FILE:
+                request.setHeader(name, value)
+        await self._send(request, page, None)
+
+    async def _answer_with(self, request: Request, choice: Choice) -> None:
+        """Answer with a file.
+
+        Raises:
+            OSError: it is not there any more; nothing was sent.
+        """
+        fields = _fields(request)
+        size = choice.sent.stamp.size
+        for name, value in choice.fields:
+            request.setHeader(name, value)
+        status = status_for(fields, choice.tag, choice.modified)
+        places = requested_range(fields, size, choice.tag, choice.modified) if request.method == b"GET" else None
+        if status == NOT_MODIFIED:
+            request.setResponseCode(NOT_MODIFIED)
+            for name in ABOUT_THE_BODY:
+                request.responseHeaders.removeHeader(name)
             request.finish()
+        elif status != OK:
+            request.setResponseCode(status)
+            _finish(request, b"")
+        elif places is UNSATISFIABLE:
+            request.setResponseCode(_RANGE_NOT_SATISFIABLE)
+            request.setHeader(_CONTENT_RANGE, b"bytes */%d" % size)
+            _finish(request, b"")
+        else:
+            if places is not None:
+                request.setResponseCode(_PARTIAL_CONTENT)
+                request.setHeader(_CONTENT_RANGE, b"bytes %d-%d/%d" % (places.start, places.stop - 1, size))
+            await self._send(request, choice, places)
 
-    def _answer(self, request: Request) -> bytes | int:
-        found = self._find(request.postpath or [b""])
-        if found is None:
-            return NOT_FOUND.render(request)
-        path, opened = found
-        if opened is None:
-            _, question, query = request.uri.partition(b"?")
-            request.redirect(request.path + b"/" + question + query)
-            return b""
-        _tidy_range(request, os.fstat(opened.fileno()).st_size)
-        answer: bytes | int = _OpenFile(path, opened).render_GET(request)
-        return answer
+    async def _send(self, request: Request, choice: Choice, places: range | None) -> None:
+        """Answer with a body or its part, from memory where that can be.
 
-    def _find(self, segments: list[bytes]) -> tuple[Path, BufferedReader | None] | None:
-        """The file for a path, open; the directory and None when a slash is missing; None: not found."""
-        names = _names(segments)
-        if names is None:
-            return None
+        Raises:
+            OSError: the file is not there any more; nothing was sent.
+        """
+        bodies = self._stock.bodies
+        body = bodies.get(choice.key) if choice.is_made or choice.sent.stamp.size <= MAX_QUICK_BYTES else None
+        if body is None and choice.is_made:
+            body = await bodies.make(choice.key, lambda: _compressed(choice))
+        if body is not None:
+            self._send_body(request, body, places)
+        elif request.method == b"HEAD":
+            _finish(request, b"", choice.sent.stamp.size)
+        else:
+            await self._send_file(request, choice, places)
+
+    def _send_body(self, request: Request, body: bytes, places: range | None) -> None:
+        places = range(len(body)) if places is None else places
+        if request.method == b"HEAD" or len(places) <= PIECE_BYTES:
+            _finish(request, body[places.start : places.stop])
+        else:
+            request.setHeader(b"content-length", b"%d" % len(places))
+            send(request, bytes_source(body), places, self._stock.share)
+
+    async def _send_file(self, request: Request, choice: Choice, places: range | None) -> None:
+        await self._stock.slots.acquire()
         try:
-            root = self._root.resolve(strict=True)
-            path = root.joinpath(*names).resolve(strict=True)
-            inside = path.relative_to(root)
-            if any(part.startswith(".") for part in inside.parts):
-                return None
-            if path.is_dir():
-                return (path, None) if segments[-1] and (path / _INDEX).is_file() else None
-            return path, _open_regular(path)
-        except (OSError, ValueError, RuntimeError):
-            return None  # not there, not readable, not below the root, or a loop of links
+            descriptor = open_regular(choice.sent)
+            try:
+                await self._send_opened(request, choice, places, descriptor)
+            finally:
+                os.close(descriptor)
+        finally:
+            self._stock.slots.release()
+
+    async def _send_opened(self, request: Request, choice: Choice, places: range | None, descriptor: int) -> None:
+        bodies, stamp = self._stock.bodies, choice.sent.stamp
+        if stamp.size <= MAX_QUICK_BYTES and bodies.keeps:
+            body = os.pread(descriptor, stamp.size, 0)
+            if len(body) < stamp.size:
+                raise OSError("it has shrunk")
+            if abs(time.time() - stamp.mtime_ns / 1e9) > _SETTLED_SECONDS:
+                bodies.keep(choice.key, body)
+            self._send_body(request, body, places)
+            return
+        over = request.notifyFinish()
+        places = range(stamp.size) if places is None else places
+        request.setHeader(b"content-length", b"%d" % len(places))
+        send(request, file_source(descriptor), places, self._stock.share)
+        await over
 
 
-def _names(segments: list[bytes]) -> list[str] | None:
-    """The path's names; an empty last one is the index. None: a path that is never served."""
-    try:
-        names = [segment.decode("utf-8") for segment in segments]
-    except UnicodeDecodeError:
-        return None
-    if not names[-1]:
-        names[-1] = _INDEX
-    if any(not name or name.startswith(".") or _FORBIDDEN.search(name) for name in names):
-        return None
-    return names
+def _fields(request: Request) -> Fields:
+    return lambda name: request.requestHeaders.getRawHeaders(name, [])
 
 
-def _open_regular(path: Path) -> BufferedReader:
-    # Without O_NONBLOCK, opening a FIFO waits for a writer, and the whole server with it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("not a regular file")
-    return os.fdopen(descriptor, "rb")
+def _finish(request: Request, body: bytes, length: int | None = None) -> None:
+    """End an answer whose body is short, or not sent."""
+    request.setHeader(b"content-length", b"%d" % (len(body) if length is None else length))
+    if request.method != b"HEAD":
+        request.write(body)
+    request.finish()
 
 
-def _tidy_range(request: Request, size: int) -> None:
-    """Leave one range that twisted.web understands, or none (RFC 9110 section 14.2 allows to ignore any).
+def _finish_with(request: Request, answer: Answer) -> None:
+    body = answer.render(request)
+    if body:
+        request.write(body)
+    request.finish()
 
-    It fails on some that ask for nothing or for more than there is, and sends as many copies of a file as
-    it is asked for.
+
+def _take_back(request: Request, choice: Choice) -> None:
+    """Forget what was said about a file, before another one is sent."""
+    request.setResponseCode(OK)
+    for name, _ in (*choice.fields, (_CONTENT_RANGE, b"")):
+        request.responseHeaders.removeHeader(name)
+
+
+def _to_directory(request: Request) -> None:
+    """Send a browser to the address with the slash."""
+    _, question, query = request.uri.partition(b"?")
+    request.setResponseCode(301)
+    request.setHeader(b"location", request.path + b"/" + question + query)
+    request.setHeader(b"cache-control", REVALIDATE)  # else browsers keep it for ever
+    _finish(request, b"")
+
+
+def _compressed(choice: Choice) -> bytes:
+    """The body of a choice that is to be made; in a thread.
+
+    Raises:
+        OSError: the file has gone, or was changed.
     """
-    headers = request.requestHeaders.getRawHeaders(b"range", [])
-    match = _RANGE.fullmatch(headers[0]) if len(headers) == 1 else None
-    if match is None or (match["last"] and int(match["last"]) < int(match["first"])):
-        request.requestHeaders.removeHeader(b"range")
-    elif match["suffix"] and int(match["suffix"]) > size > 0:
-        request.requestHeaders.setRawHeaders(b"range", [b"bytes=0-"])
-
-
-class _OpenFile(File):
-    """A file that was found and opened already: twisted.web adds ranges, validators and HEAD."""
-
-    def __init__(self, path: Path, opened: BufferedReader) -> None:
-        super().__init__(str(path))
-        self.type, self.encoding = media_type(path.name), None
-        self._opened = opened
-
-    def openForReading(self) -> BufferedReader:
-        return self._opened
+    with os.fdopen(open_regular(choice.sent), "rb") as opened:
+        return compress(choice.coding, opened.read())

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from .pages import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND
+from .pages import BAD_REQUEST, METHOD_NOT_ALLOWED, MISDIRECTED, NOT_FOUND
+from .policy import PLAIN, Policy
 
 __all__ = ["Hosts", "host_name", "make_site"]
 
@@ -19,28 +21,40 @@ class Hosts(Resource):
 
     Args:
         sites: the sites by host name, in lower case, IPv6 addresses without brackets.
+        policy: the headers all answers have.
     """
 
     isLeaf = True
 
-    def __init__(self, sites: Mapping[str, IResource]) -> None:
+    def __init__(self, sites: Mapping[str, IResource], policy: Policy) -> None:
         super().__init__()
         self._sites = sites
+        self._policy = policy
 
     def render(self, request: Request) -> bytes | int:
         hosts = request.requestHeaders.getRawHeaders(b"host", [])
         name = host_name(hosts[0]) if len(hosts) == 1 else None
         request.responseHeaders.removeHeader(b"server")
+        for field, value in self._policy.fields(name or ""):
+            request.setHeader(field, value)
         if name is None or not request.uri.startswith(b"/"):
             answer: IResource = BAD_REQUEST
         elif name not in self._sites:
             answer = NOT_FOUND
+        elif _was_named_otherwise(request, name):
+            answer = MISDIRECTED
         elif request.method not in (b"GET", b"HEAD"):
             answer = METHOD_NOT_ALLOWED
         else:
             answer = self._sites[name]
         rendered: bytes | int = answer.render(request)
         return rendered
+
+
+def _was_named_otherwise(request: Any, host: str) -> bool:
+    """Whether another host was named when TLS began (RFC 9110 section 7.4)."""
+    ask = getattr(request.channel.transport, "server_name", None)
+    return ask is not None and ask() not in (None, host)
 
 
 class _Request(Request):
@@ -60,6 +74,6 @@ def host_name(host: bytes) -> str | None:
     return match[1].decode("ascii").lower().strip("[]").rstrip(".") or None
 
 
-def make_site(sites: Mapping[str, IResource]) -> Site:
+def make_site(sites: Mapping[str, IResource], policy: Policy = PLAIN) -> Site:
     """The web side as the door needs it. It is never started as a factory: it keeps no access log and no timer."""
-    return Site(Hosts(sites), requestFactory=_Request, parsePOSTFormSubmission=False)
+    return Site(Hosts(sites, policy), requestFactory=_Request, parsePOSTFormSubmission=False)

@@ -2,9 +2,10 @@
 
 from typing import Any, Protocol
 
-from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
+
+from mles_tx.protocol.forwarded import NOBODY, TrustedProxies, client_of
 
 from .pages import Answer
 
@@ -29,20 +30,26 @@ class MlesResource(Resource):
 
     Args:
         factory: who builds WebSocket connections.
+        trusted: proxies in front of the site, whose word on their clients is taken.
     """
 
     isLeaf = True
 
-    def __init__(self, factory: _Builder) -> None:
+    def __init__(self, factory: _Builder, trusted: TrustedProxies = NOBODY) -> None:
         super().__init__()
         self._factory = factory
+        self._trusted = trusted
 
     def render(self, request: Request) -> bytes | int:
         if request.requestHeaders.getRawHeaders(b"upgrade", [b""])[0].lower() != b"websocket":
             return _UPGRADE_REQUIRED.render(request)
         channel: Any = request.channel
         transport = channel.transport
-        connection: TwistedProtocol = self._factory.buildProtocol(transport.getPeer())
+        peer = transport.getPeer()
+        connection: Any = self._factory.buildProtocol(peer)
+        host = getattr(peer, "host", None)
+        if host is not None:
+            connection.address = client_of(host, request.requestHeaders.getAllRawHeaders(), self._trusted).address
         # The HTTP channel is the transport's producer, and has stopped it reading while the request was served.
         transport.unregisterProducer()
         channel.dataReceived = channel.rawDataReceived = connection.dataReceived

@@ -3,7 +3,7 @@
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-__all__ = ["BAD_REQUEST", "METHOD_NOT_ALLOWED", "NOT_FOUND", "Answer"]
+__all__ = ["BAD_REQUEST", "FAILED", "METHOD_NOT_ALLOWED", "MISDIRECTED", "NOT_FOUND", "Answer"]
 
 
 class Answer(Resource):
@@ -36,3 +36,5 @@ class Answer(Resource):
 BAD_REQUEST = Answer(400, "This is no request a web server can answer.")
 NOT_FOUND = Answer(404, "There is nothing at this address.")
 METHOD_NOT_ALLOWED = Answer(405, "Only GET and HEAD are answered here.", {"allow": "GET, HEAD"})
+MISDIRECTED = Answer(421, "This connection was opened for another host.")
+FAILED = Answer(500, "The server could not answer. Its log says why.")

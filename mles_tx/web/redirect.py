@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from mles_tx.transport.certificates.answers import is_token
+
 from .hosts import make_site
 from .pages import BAD_REQUEST, NOT_FOUND, Answer
 
@@ -21,9 +23,6 @@ _HTTPS_PORT = 443
 
 #: Where HTTP-01 answers are (RFC 8555 section 8.3).
 _CHALLENGES = b"/.well-known/acme-challenge/"
-
-#: A challenge's token: base64url without padding (RFC 8555 section 8.3), of no length that could trouble anybody.
-_TOKEN = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 
 #: What never stands in a URL (RFC 3986 section 2): what is not printable ASCII. Line ends are among it.
 _NOT_IN_URL = re.compile(rb"[^\x21-\x7e]")
@@ -51,7 +50,7 @@ class _ToHttps(Resource):
     def render(self, request: Request) -> bytes:
         path = request.uri.partition(b"?")[0]
         if path.startswith(_CHALLENGES):
-            return self._answer_challenge(path.removeprefix(_CHALLENGES), request)
+            return self._answer_challenge(path.removeprefix(_CHALLENGES).decode("latin-1"), request)
         if _NOT_IN_URL.search(request.uri):
             return BAD_REQUEST.render(request)
         port = self._https_port()
@@ -59,8 +58,8 @@ class _ToHttps(Resource):
         request.setHeader(b"location", b"https://" + self._host + suffix + request.uri)
         return _MOVED.render(request)
 
-    def _answer_challenge(self, token: bytes, request: Request) -> bytes:
-        answer = self._challenge(token.decode("ascii")) if _TOKEN.fullmatch(token) else None
+    def _answer_challenge(self, token: str, request: Request) -> bytes:
+        answer = self._challenge(token) if is_token(token) else None
         if answer is None:
             return NOT_FOUND.render(request)
         request.setHeader(b"content-type", b"application/octet-stream")

@@ -2,7 +2,7 @@
 
 from mimetypes import MimeTypes
 
-__all__ = ["media_type"]
+__all__ = ["is_compressible", "is_json", "media_type"]
 
 #: Python's own table, without the machine's files; then what browsers are particular about.
 _TYPES = MimeTypes().types_map[True] | {
@@ -25,6 +25,21 @@ _TYPES = MimeTypes().types_map[True] | {
 #: Types that are text and say so themselves; those under text/ need no mention.
 _TEXT = frozenset(("application/json", "application/manifest+json", "application/xml", "image/svg+xml"))
 
+#: Types that are no text and get smaller all the same: by a tenth or more. Pictures, sounds, archives and web fonts are
+#: compressed already.
+_COMPRESSIBLE = frozenset(
+    (
+        "application/rtf",
+        "application/vnd.ms-fontobject",
+        "application/wasm",
+        "application/xhtml+xml",
+        "font/otf",
+        "font/ttf",
+        "image/bmp",
+        "image/x-icon",
+    )
+)
+
 
 def media_type(name: str) -> str:
     """The Content-Type for a file name; text is UTF-8, what is unknown is bytes."""
@@ -33,3 +48,15 @@ def media_type(name: str) -> str:
     if found.startswith("text/") or found in _TEXT:
         return f"{found}; charset=utf-8"
     return found
+
+
+def is_compressible(media: str) -> bool:
+    """Whether what has that Content-Type gets smaller."""
+    name = media.partition(";")[0]
+    return name.startswith("text/") or name in _TEXT or name in _COMPRESSIBLE
+
+
+def is_json(media: str) -> bool:
+    """Whether a Content-Type means JSON (RFC 6839 section 3.1)."""
+    name = media.partition(";")[0]
+    return name == "application/json" or name.endswith("+json")

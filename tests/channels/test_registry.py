@@ -142,6 +142,18 @@ class JoinTests(_RegistryTests):
         self.assertEqual(bob.texts, [hello("alice").decode(), "hi"])
         self.assertEqual(self.remembered(), [hello("alice").decode(), "hi", hello("bob").decode()])
 
+    def test_who_was_there_ends(self) -> None:
+        """Who joins at the moment in which what was said before ends the last member is on the channel all the same."""
+        slow = self.join("slow")
+        slow.on_write = lambda: self.registry.leave(slow)
+        self.registry.announce("example", "program", encode_message(b"hi", False))
+        alice, bob = self.join("alice", history=0), self.join("bob", history=0)
+        self.say(alice, "hello")
+        self.turn()
+        self.assertEqual(bob.texts, ["hello"])
+        self.registry.leave(alice)
+        self.assertEqual(self.members, [bob])
+
     def test_who_it_is(self) -> None:
         """A member has its uid and channel, and a number that no other membership ever had."""
         members = [self.join(uid, channel) for channel in ("a", "b") for uid in ("x", "y")]

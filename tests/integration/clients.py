@@ -13,13 +13,13 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from .processes import WAIT, Process, Server
+from .processes import WAIT, Process
 
 __all__ = [
     "BINARY",
@@ -31,6 +31,7 @@ __all__ = [
     "Answer",
     "Member",
     "RawClient",
+    "Reachable",
     "Websocat",
     "frame",
     "join_frame",
@@ -73,6 +74,24 @@ class _LoopThread:
 _loop_thread = cache(_LoopThread)
 
 
+class Reachable(Protocol):
+    """A server, or a way to one."""
+
+    @property
+    def url(self) -> str:
+        """Where it is for WebSocket."""
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+
+    def dial(self, receive_buffer: int | None = None) -> socket.socket:
+        """A TCP connection to it."""
+
+    def trust(self) -> ssl.SSLContext | None:
+        """A TLS context that trusts its certificate; None: it speaks none."""
+
+
 class Member:
     """A client that uses the `websockets` library.
 
@@ -80,7 +99,7 @@ class Member:
         server: whom to connect to; over TLS when it speaks that.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Reachable) -> None:
         self._run = _loop_thread().run
 
         async def dial() -> ClientConnection:
@@ -202,7 +221,7 @@ class RawClient:
         receive_buffer: bytes the kernel is to hold for it; None: as many as it likes.
     """
 
-    def __init__(self, server: Server, receive_buffer: int | None = None) -> None:
+    def __init__(self, server: Reachable, receive_buffer: int | None = None) -> None:
         self._host = f"localhost:{server.port}"
         dialed = server.dial(receive_buffer)
         trust = server.trust()

@@ -10,40 +10,55 @@ from twisted.trial.unittest import SkipTest
 
 from .support import INSTALL_SECONDS, build_directory
 
-__all__ = ["debian_program"]
+__all__ = ["debian_program", "shared_libraries"]
+
+#: Where programs are, also those that only root usually runs.
+_FOLDERS = ("usr/bin", "usr/sbin")
 
 
-def debian_program(package: str, name: str) -> Path:
+def debian_program(package: str, name: str, *more: str) -> Path:
     """A program of a Debian package: the installed one, or else unpacked into a directory of the tests' own.
+
+    Args:
+        package: the package.
+        name: the program.
+        more: packages with what it needs besides, as libraries and modules, on a usual system.
 
     Raises:
         SkipTest: it is not to be had here.
     """
-    installed = shutil.which(name)
+    installed = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
     if installed is not None:
         return Path(installed)
-    unpacked = _unpacked(package)
+    unpacked = _unpacked(package, *more)
     if isinstance(unpacked, str):
         raise SkipTest(f"{package} is not installed, and {unpacked}")
-    return unpacked / "usr" / "bin" / name
+    return next(path for folder in _FOLDERS if (path := unpacked / folder / name).exists())
+
+
+def shared_libraries(program: Path) -> dict[str, str]:
+    """The variables a program of ours needs in its environment to find its libraries; an installed one needs none."""
+    folders = sorted(str(folder) for folder in (program.parents[1] / "lib").glob("*-linux-*"))
+    return {"LD_LIBRARY_PATH": os.pathsep.join(folders)} if program.is_relative_to(build_directory()) else {}
 
 
 @cache
-def _unpacked(package: str) -> Path | str:
-    """Where the package was unpacked; or why it was not, which is found out once."""
+def _unpacked(package: str, *more: str) -> Path | str:
+    """Where a package was unpacked, with more of them; or why it was not, which is found out once."""
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         return "this is no Debian to fetch it from"
     directory = build_directory() / "debian" / package
     directory.mkdir(parents=True, exist_ok=True)
-    if _run(["apt-get", "download", package], directory) is not None and os.geteuid() == 0:
+    fetch = ["apt-get", "download", package, *more]
+    if _run(fetch, directory) is not None and os.geteuid() == 0:
         _run(["apt-get", "update"], directory)  # the lists may be missing, or old
-    fault = _run(["apt-get", "download", package], directory) if not list(directory.glob("*.deb")) else None
+    fault = _run(fetch, directory) if len(list(directory.glob("*.deb"))) < len(fetch) - 2 else None
     if fault is not None:
         return f"cannot be fetched: {fault}"
-    (archive,) = directory.glob("*.deb")
-    fault = _run(["dpkg", "-x", str(archive), "unpacked"], directory)
-    if fault is not None:
-        return f"cannot be unpacked: {fault}"
+    for archive in directory.glob("*.deb"):
+        fault = _run(["dpkg", "-x", str(archive), "unpacked"], directory)
+        if fault is not None:
+            return f"cannot be unpacked: {fault}"
     return directory / "unpacked"
 
 

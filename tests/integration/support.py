@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from .clients import PING, PONG, TEXT, Member, RawClient, Websocat, frame, join_frame
+from .clients import PING, PONG, TEXT, Member, RawClient, Reachable, Websocat, frame, join_frame
 from .processes import Process, Server, build_environ, server_environ
 
 __all__ = ["INSTALL_SECONDS", "LOCAL", "SECURE", "Contract", "IntegrationTestCase", "build_directory", "copy_checkout"]
@@ -95,14 +95,14 @@ class IntegrationTestCase(SynchronousTestCase):
         self.assertEqual(code, 0, process.output)
         return process.output
 
-    def member(self, server: Server, uid: str, channel: str | None = None, **more: object) -> Member:
+    def member(self, server: Reachable, uid: str, channel: str | None = None, **more: object) -> Member:
         """A member that uses the `websockets` library; the server has taken it in."""
         client = self.client(server)
         client.send(join_frame(uid, channel or self.channel, **more))
         client.settle()
         return client
 
-    def client(self, server: Server) -> Member:
+    def client(self, server: Reachable) -> Member:
         """A connection made with the `websockets` library; nothing is said on it yet."""
         client = Member(server)
         self.addCleanup(client.leave)
@@ -116,7 +116,7 @@ class IntegrationTestCase(SynchronousTestCase):
         self.addCleanup(client.stop)
         return client
 
-    def raw(self, server: Server, *, receive_buffer: int | None = None) -> RawClient:
+    def raw(self, server: Reachable, *, receive_buffer: int | None = None) -> RawClient:
         """A bare connection."""
         return self.enterContext(RawClient(server, receive_buffer))
 

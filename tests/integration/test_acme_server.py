@@ -18,10 +18,11 @@ from cryptography import x509
 from mles_tx.transport.certificates.authority import Authority
 from tests.cli.names import DnsServer, a
 
-from .acme.pebble import Pebble
+from .acme.pebble import Pebble, free_port
 from .acme.ports import Seen
 from .clients import Member, join_frame
 from .processes import WAIT, Process, Server, server_environ
+from .proxies import CONNECTIONS, HAProxy, documented_settings
 from .support import IntegrationTestCase
 
 _SERVE = ("mles-tx", "serve")
@@ -227,6 +228,21 @@ class OrderingTests(_AcmeServerTestCase):
         server.await_certificates("a.test")
         self.assert_page(_visit(server.port, "a.test", ca.root()))
         self.assertIn('"http-01"', (self.folder(ca) / "tries" / "a.test.json").read_text())
+        self.end(server)
+
+    def test_behind_proxy(self) -> None:
+        """Behind a proxy that passes connections on, the authority finds its answer behind the PROXY header."""
+        ca, port = _pebble(), free_port()
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        settings = documented_settings(CONNECTIONS, "haproxy")
+        front = HAProxy(settings, directory, port, ca.tls_port)
+        self.addCleanup(front.stop)
+        behind = ("--port", str(port), "--proxy-protocol", "--trusted-proxy", "127.0.0.1")
+        server = _AcmeServer(_SERVE, ca, self.cache, "--domains", "a.test", *behind)
+        self.addCleanup(server.stop)
+        server.await_certificates("a.test")
+        self.assert_page(_visit(ca.tls_port, "a.test", ca.root()))
         self.end(server)
 
     def test_authority_down(self) -> None:

@@ -94,6 +94,13 @@ class AddressWindowTests(SynchronousTestCase):
         """The table has room for a hundred thousand addresses."""
         self.assertEqual(MAX_ADDRESSES, 100_000)
 
+    def test_seconds_left(self) -> None:
+        """Who has opened too many connections can be told when its window ends; who has not need not wait."""
+        window = AddressWindow(1, 10.0)
+        window.admit("a", 5.0)
+        self.assertEqual([window.seconds_left("a", now) for now in (5.0, 12.5, 15.0, 20.0)], [10.0, 2.5, 0.0, 0.0])
+        self.assertEqual(window.seconds_left("b", 5.0), 0.0)
+
 
 class SourceTests(SynchronousTestCase):
     """What counts as one address."""

@@ -126,9 +126,11 @@ class ServerTestCase(TestCase):
 class DrainTestCase(SynchronousTestCase):
     """A server whose peers do not go, on a clock."""
 
+    drain = 0
+
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.service = MlesService(ServerConfig(port=0), self.reactor)
+        self.service = MlesService(ServerConfig(port=0, drain=self.drain), self.reactor)
         self.service.privilegedStartService()
         self.service.startService()
 

@@ -102,6 +102,10 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"domains": ("a." * 126 + "test",)}, f"--domains '{'a.' * 126}test': {NO_HOST}"),
     ({"domains": ("localhost",), "interfaces": ("eth0",)}, f"--interface 'eth0': {NO_ADDRESS}"),
     ({"domains": ("localhost",), "interfaces": ("",)}, f"--interface '': {NO_ADDRESS}"),
+    (
+        {"proxy_protocol": True, "trusted_proxies": ("::1",), "listen": False},
+        "--proxy-protocol: needs a port of its own; leave it to the site",
+    ),
     ({"key": b""}, "MLES_KEY: empty; set a key, or unset it to let everybody join"),
     (
         {"wwwroot": Path("/dev/null")},
@@ -177,6 +181,8 @@ class ServerConfigTests(SynchronousTestCase):
                 max_missed_pongs=3,
                 rate_limit=100,
                 filelimit=256,
+                trusted_proxies=(),
+                proxy_protocol=False,
                 per_ip_limit=None,
                 per_ip_window=60,
                 max_channels=100_000,
@@ -271,13 +277,16 @@ class ServerConfigTests(SynchronousTestCase):
             self.assertIsNone(ServerConfig(**config).redirect_port)
 
     def test_connections_per_address(self) -> None:
-        """With TLS an address may open 60 connections a minute; without, all may come from one proxy: any number."""
+        """With TLS or a trusted proxy an address may open 60 connections a minute; else all may come from one proxy."""
         proxied: dict[str, Any] = {"domains": ("example.org",), "tls": False}
         secure: dict[str, Any] = {"domains": ("localhost",)}
+        trusting: dict[str, Any] = {**proxied, "trusted_proxies": ("127.0.0.1",)}
         for fields, given, expected in (
             ({}, None, 0),
             (proxied, None, 0),
             (secure, None, 60),
+            (trusting, None, 60),
+            (trusting, 0, 0),
             ({}, 5, 5),
             (proxied, 7, 7),
             (secure, 9, 9),
@@ -285,6 +294,13 @@ class ServerConfigTests(SynchronousTestCase):
         ):
             config = ServerConfig(**fields, per_ip_limit=given)
             self.assertEqual((fields, given, config.connections_per_ip), (fields, given, expected))
+
+    def test_trusted(self) -> None:
+        """The proxies whose word is taken are those that were given, one by one and by networks."""
+        self.assertFalse(ServerConfig().trusted)
+        trusted = ServerConfig(trusted_proxies=("127.0.0.1", "10.0.0.0/8", "fd00::/8")).trusted
+        hosts = ("127.0.0.1", "127.0.0.2", "10.9.8.7", "11.0.0.1", "fd12::1", "::1")
+        self.assertEqual([host in trusted for host in hosts], [True, False, True, False, True, False])
 
     def test_history_bytes(self) -> None:
         """All histories together have the megabytes that were given, or else a quarter of the machine's memory."""

@@ -7,14 +7,16 @@ from cryptography.x509 import Certificate
 from twisted.internet.task import deferLater
 
 from mles_tx.service.config import ServerConfig
-from mles_tx.service.listener import DRAIN_SECONDS
 from mles_tx.service.pages import bundled_pages
+from mles_tx.service.ports import DRAIN_SECONDS
 from mles_tx.service.server import MlesService
 from mles_tx.transport import port, websocket
 from mles_tx.transport.certificates.names import names_of
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError, has_ipv6
+from tests.protocol.proxyheaders import LOCAL, v1, v2
 from tests.transport.certificates.making import make
+from tests.transport.fakes import FakeTransport
 from tests.transport.hellos import (
     ALERT,
     BAD_SUITES,
@@ -144,6 +146,79 @@ class AdmissionTests(ServerTestCase):
             self.assertEqual((await get(self.port(service), tls=self.trust() if tls else None))[0], FOUND)
 
 
+class TrustedProxyTests(ServerTestCase):
+    """A server behind a proxy."""
+
+    async def say(self, port: int, data: bytes) -> bytes:
+        """All that comes back to what is said."""
+        client = await dial(port)
+        client.transport.write(data)
+        return await client.to_the_end()
+
+    async def test_all_ports(self) -> None:
+        """The header is for the redirect port as well, where an address has as many connections as on both together."""
+        request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        trusted = {"trusted_proxies": ("127.0.0.1",), "proxy_protocol": True}
+        service = self.start_secure(redirect_port=0, per_ip_limit=2, **trusted)
+        assert service.redirect is not None
+        port = service.redirect.addresses[0][1]
+        self.assertTrue((await self.say(port, v1() + request)).startswith(b"HTTP/1.1 301 "))
+        self.assertTrue((await self.say(port, v2() + request)).startswith(b"HTTP/1.1 301 "))
+        self.assertEqual(await self.say(port, v1() + request), b"")
+        self.assertEqual(await self.say(self.port(service), v1()), b"")
+        with logged() as lines:
+            self.assertEqual(await self.say(port, request), b"")
+        self.assertEqual(len(lines), 1)
+        self.assertIn("a connection from 127.0.0.1 does not begin with a PROXY header", lines[0])
+        self.assertEqual(service.metrics().dropped_by_ip, {"192.0.2.7": 2, "127.0.0.1": 1})
+
+    async def test_nobody_else(self) -> None:
+        """Who is no trusted proxy is hung up on, whatever it says."""
+        service = self.start(trusted_proxies=("192.0.2.0/24",), proxy_protocol=True)
+        for data in (b"GET / HTTP/1.1\r\n\r\n", v1(), LOCAL):
+            self.assertEqual(await self.say(self.port(service), data), b"")
+        self.assertEqual(service.metrics().dropped_by_ip, {"127.0.0.1": 3})
+        self.assertEqual(service.listener.admission.open, 0)
+
+    async def test_full(self) -> None:
+        """When there are too many connections the next are told so behind their header."""
+        service = self.start(trusted_proxies=("127.0.0.1",), proxy_protocol=True)
+        service.listener.admission.max_connections = 1
+        first = await dial(self.port(service))
+        first.transport.write(v1() + upgrade())
+        await first.until(b"\r\n\r\n")
+        answer = await self.say(self.port(service), v2() + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 503 "))
+        await first.hang_up()
+
+    async def test_stop_within_header(self) -> None:
+        """A server that stops waits for nobody who is in the middle of its header."""
+        for start in (self.start, self.start_secure):
+            service = start(trusted_proxies=("127.0.0.1",), proxy_protocol=True)
+            clients = [await dial(self.port(service)) for _ in range(3)]
+            for client, said in zip(clients, (b"", v1()[:9], v2()[:20]), strict=True):
+                client.transport.write(said)
+            while service.listener.admission.open < len(clients):
+                await deferLater(reactor, 0)
+            await service.stopService()
+            for client in clients:
+                await client.ended
+            self.assertEqual(service.listener.admission.open, 0)
+
+    async def test_default(self) -> None:
+        """A trusted proxy without anything else: its word on clients is taken, and they have a limit."""
+        service = self.start(trusted_proxies=("127.0.0.1",), per_ip_limit=1)
+        answers = []
+        for client in ("192.0.2.7", "192.0.2.7", "192.0.2.8"):
+            answered = await dial(self.port(service))
+            answered.transport.write(upgrade(f"X-Forwarded-For: {client}"))
+            await answered.until(b"\r\n\r\n")
+            answers.append(answered.received[9:12])
+            await answered.hang_up()
+        self.assertEqual(answers, [b"101", b"429", b"101"])
+        self.assertEqual(service.metrics().dropped_by_ip, {"192.0.2.7": 1})
+
+
 class DrainTests(DrainTestCase):
     """The end of a server whose peers do not go, on a clock."""
 
@@ -205,6 +280,68 @@ class DrainTests(DrainTestCase):
         alice.hang_up()
         bob.hang_up()
         self.assertIsNone(self.successResultOf(stopped))
+
+
+class SpreadDrainTests(DrainTestCase):
+    """The end of a server whose members another one takes in, on a clock."""
+
+    drain = 6
+
+    def closed(self, peers: list[FakeTransport]) -> list[tuple[int, str]]:
+        """What those of some members were told who have just been; they hang up."""
+        codes = []
+        for peer in list(peers):
+            last = [frame for frame in read_frames(peer.taken()) if frame.opcode == 8]
+            if last:
+                codes.append(close_of(last[0]))
+                peer.receive(client_frame(8, last[0].payload[:2]))
+                peer.hang_up()
+                peers.remove(peer)
+        return codes
+
+    def test_spread(self) -> None:
+        """First it is not ready any more, then nobody new gets in; members are told to come back, one by one."""
+        members = [self.member(uid) for uid in ("alice", "bob", "carol")]
+        idle = self.connect(b"GET / HT")
+        self.assertEqual(self.service.not_ready(), [])
+        stopped = self.service.stopService()
+        self.assertEqual(self.service.not_ready(), ["the server is stopping"])
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.assertTrue(idle.finished)
+        idle.hang_up()
+        for number in (2, 1, 0):
+            self.assertNoResult(stopped)
+            self.assertEqual((self.closed(members), len(members)), ([(1012, "server is restarting")], number))
+            self.reactor.advance(2)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assert_all_gone()
+
+    def test_who_does_not_answer_is_cut_off(self) -> None:
+        """Each has the same time to answer from the moment it is told; half requests are waited for no longer."""
+        members = [self.member(uid) for uid in ("alice", "bob")]
+        stopped = self.service.stopService()
+        self.reactor.advance(0)
+        self.reactor.pump([1] * int(websocket.CLOSE_SECONDS))
+        self.assertEqual(sorted(member.aborted for member in members), [False, True])
+        self.assertNoResult(stopped)
+        self.reactor.advance(3)
+        self.assertEqual([member.aborted for member in members], [True, True])
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assert_all_gone()
+
+    def test_abort(self) -> None:
+        """Who does not want to wait cuts it short: everybody has been told all the same."""
+        self.patch(websocket, "CLOSE_SECONDS", 3600.0)
+        members = [self.member(uid) for uid in ("alice", "bob", "carol")]
+        stopped = self.service.stopService()
+        self.reactor.advance(0)
+        self.service.abort()
+        for member in members:
+            self.assertEqual(close_of(read_frames(member.taken())[-1])[0], 1012)
+            self.assertTrue(member.aborted)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assert_all_gone()
 
 
 class SecureServerTests(ServerTestCase):

@@ -1,11 +1,13 @@
 """The command line and the environment."""
 
 import os
+import pwd
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from pwd import struct_passwd
 from typing import Any
 
 from platformdirs import user_state_path
@@ -14,7 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 import mles_tx
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.options import Options
+from mles_tx.service.privileges import Account
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
+from mles_tx.transport.inherited import SystemdSocket
 
 STATE = Path("/var/lib/mles")
 
@@ -42,6 +46,8 @@ DEFAULT = ServerConfig(
     max_missed_pongs=3,
     rate_limit=100,
     filelimit=256,
+    trusted_proxies=(),
+    proxy_protocol=False,
     per_ip_limit=None,
     per_ip_window=60,
     max_channels=100_000,
@@ -57,6 +63,9 @@ PUBLIC_FIELDS = {"domains": ("example.org",), "certificates": ((Path("chain.pem"
 #: One that orders its certificate.
 ORDERING = "--domains example.org"
 EMAIL = "me@example.org"
+
+#: What is said about something that is no proxy.
+_NETWORK = "not an address or network; give some like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
 
 #: Arguments, and what is then other than by default. `{root}` is a directory, `{key}` a file with a key, `{hmac}`
 #: one with the HMAC key of an account with an authority, `{damaged}` one with something else, `{config}` a TOML file.
@@ -89,6 +98,10 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--history-total 99999999", {"history_total": 99999999}),
     ("--max-channels 1", {"max_channels": 1}),
     ("--max-channels 99999999", {"max_channels": 99999999}),
+    ("--trusted-proxy 127.0.0.1", {"trusted_proxies": ("127.0.0.1",)}),
+    ("--trusted-proxy 10.0.0.0/8,fd00::/8", {"trusted_proxies": ("10.0.0.0/8", "fd00::/8")}),
+    ("--trusted-proxy ::1 --trusted-proxy 10.0.0.1,::1", {"trusted_proxies": ("::1", "10.0.0.1")}),
+    ("--proxy-protocol --trusted-proxy ::1", {"trusted_proxies": ("::1",), "proxy_protocol": True}),
     ("--per-ip-limit 0", {"per_ip_limit": 0}),
     ("--per-ip-limit 1", {"per_ip_limit": 1}),
     ("--per-ip-limit 99999", {"per_ip_limit": 99999}),
@@ -128,6 +141,25 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--domains a.test,b.test --domains A.test.", {"domains": ("a.test", "b.test")}),
     ("--domains xn--bcher-kva.test,_chat.a-b.test", {"domains": ("xn--bcher-kva.test", "_chat.a-b.test")}),
     ("--no-tls --domains example.org", {"domains": ("example.org",), "tls": False}),
+    (
+        "--domains localhost --listen systemd:name=https --listen systemd:domain=INET:index=0",
+        {"domains": ("localhost",), "listen_on": (SystemdSocket(None, "https"), SystemdSocket(0, None, "INET"))},
+    ),
+    (
+        "--domains localhost --redirect-listen systemd:index=1 --redirect-listen systemd:index=2",
+        {"domains": ("localhost",), "redirect_on": (SystemdSocket(1), SystemdSocket(2))},
+    ),
+    (
+        "--domains localhost --redirect --redirect-listen systemd:index=1",
+        {"domains": ("localhost",), "redirect_on": (SystemdSocket(1),)},
+    ),
+    (
+        "--domains localhost --listen systemd:index=0 --redirect-port 443",
+        {"domains": ("localhost",), "listen_on": (SystemdSocket(0),), "redirect_port": 443},
+    ),
+    ("--run-as 1234:5678 --cache /srv", {"run_as": Account(1234, 5678), "cache": Path("/srv")}),
+    ("--drain 30", {"drain": 30}),
+    ("--drain 0", {}),
     ("--domains localhost --interface 127.0.0.1", {"domains": ("localhost",), "interfaces": ("127.0.0.1",)}),
     (
         "--domains localhost --interface 0.0.0.0 --interface [::]",
@@ -163,6 +195,7 @@ _WHOLE = "give a whole number from "
 _HOST = ": not a host name; give names like example.org, international ones in their xn-- form"
 _LISTS = "; --help lists the options"
 _INTERFACE = ": not an IP address; give one of this machine's, or 0.0.0.0 for all"
+_SOCKET = "give systemd:index=N or systemd:name=NAME; for an address there are --port and --interface"
 _PAIR = "--certificate: each one needs its --private-key, given in the same order"
 
 _LOCAL = "needs --domains; without it only this machine is served"
@@ -224,6 +257,16 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--per-ip-limit 100000", f"--per-ip-limit '100000': {_WHOLE}1 to 99999, or 0 to switch it off"),
     ("--per-ip-limit -1", f"--per-ip-limit '-1': {_WHOLE}1 to 99999, or 0 to switch it off"),
     ("--per-ip-limit off", f"--per-ip-limit 'off': {_WHOLE}1 to 99999, or 0 to switch it off"),
+    ("--trusted-proxy proxy.test", f"--trusted-proxy 'proxy.test': {_NETWORK}"),
+    ("--trusted-proxy unix", f"--trusted-proxy 'unix': {_NETWORK}"),
+    ("--trusted-proxy 10.0.0.1,", f"--trusted-proxy '': {_NETWORK}"),
+    ("--trusted-proxy 10.0.0.0/33", f"--trusted-proxy '10.0.0.0/33': {_NETWORK}"),
+    (
+        "--trusted-proxy 10.0.0.1/8",
+        "--trusted-proxy '10.0.0.1/8': write it as 10.0.0.0/8, or give a single address",
+    ),
+    ("--trusted-proxy fe80::1%eth0", "--trusted-proxy 'fe80::1%eth0': leave the zone away"),
+    ("--proxy-protocol", "--proxy-protocol: needs --trusted-proxy; give the address of the proxy"),
     ("--per-ip-window 0", f"--per-ip-window '0': {_WHOLE}1 to 86399"),
     ("--per-ip-window 86400", f"--per-ip-window '86400': {_WHOLE}1 to 86399"),
     ("--per-ip-window 60s", f"--per-ip-window '60s': {_WHOLE}1 to 86399"),
@@ -282,6 +325,41 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--redirect-port 8081 --no-tls --domains example.org", f"--redirect: {_NO_TLS}"),
     (f"{ORDERING} --redirect-port 65536", f"--redirect-port '65536': {_WHOLE}0 to 65535"),
     (f"{ORDERING} --redirect-port http", f"--redirect-port 'http': {_WHOLE}0 to 65535"),
+    *(
+        (f"--domains localhost {option} {text}", f"{option} '{text}': {_SOCKET}")
+        for option in ("--listen", "--redirect-listen")
+        for text in ("tcp:443", "systemd:", "systemd:index=x", "443")
+    ),
+    ("--listen systemd:index=0", "--listen: needs --domains; without it only this machine is served"),
+    ("--redirect-listen systemd:index=0", f"--redirect-listen: {_LOCAL}"),
+    ("--redirect-listen systemd:index=0 --no-tls --domains a.test", f"--redirect-listen: {_NO_TLS}"),
+    (
+        "--domains localhost --listen systemd:index=0 --port 443",
+        "--listen: --port is given as well; keep one of them",
+    ),
+    (
+        "--domains localhost --listen systemd:index=0 --interface ::1",
+        "--listen: --interface is given as well; keep one of them",
+    ),
+    (
+        "--domains localhost --redirect-listen systemd:index=0 --redirect-port 0",
+        "--redirect-listen: --redirect-port is given as well; keep one of them",
+    ),
+    (
+        "--domains localhost --listen systemd:index=0 --listen systemd:index=0",
+        "--listen systemd:index=0: taken already; name each socket once",
+    ),
+    (
+        "--domains localhost --listen systemd:index=0 --redirect-listen systemd:index=0",
+        "--redirect-listen systemd:index=0: taken already; name each socket once",
+    ),
+    ("--run-as root", "--run-as 'root': that is root; give a user that has no privileges"),
+    (
+        "--run-as no-such-user",
+        "--run-as 'no-such-user': no such user on this machine; make one (useradd --system), or give another",
+    ),
+    ("--drain 3601", f"--drain '3601': {_WHOLE}0 to 3600"),
+    ("--drain 1.5", f"--drain '1.5': {_WHOLE}0 to 3600"),
     ("--staging=yes", f"option --staging must not have an argument{_LISTS}"),
     ("--domains localhost --interface eth0", f"--interface 'eth0'{_INTERFACE}"),
     ("--domains localhost --interface localhost", f"--interface 'localhost'{_INTERFACE}"),
@@ -388,12 +466,14 @@ class ArgumentTests(OptionsTestCase):
                 "check": 0,
                 "config": None,
                 "domains": [],
+                "drain": 0,
                 "email": [],
                 "filelimit": 256,
                 "history-total": None,
                 "interface": [],
                 "key-file": [],
                 "limit": 200,
+                "listen": [],
                 "max-channels": 100000,
                 "max-missed-pongs": 3,
                 "no-metrics-logging": 0,
@@ -404,10 +484,14 @@ class ArgumentTests(OptionsTestCase):
                 "ping-interval": 24000,
                 "port": None,
                 "private-key": [],
+                "proxy-protocol": 0,
                 "rate-limit": 100,
                 "redirect": 0,
+                "redirect-listen": [],
                 "redirect-port": None,
+                "run-as": None,
                 "staging": 0,
+                "trusted-proxy": [],
                 "wwwroot": None,
             },
         )
@@ -579,6 +663,18 @@ class EnvironmentTests(OptionsTestCase):
         ):
             self.assertEqual(self.config("", {b"STATE_DIRECTORY": value}).cache, cache)
         self.assertEqual(self.config("--cache here").cache, Path("here"))
+
+    def test_state_directory_of_another_user(self) -> None:
+        """Who is to become somebody else keeps its state in that user's home, if there is one."""
+        user = pwd.getpwnam("daemon")
+        self.patch(pwd, "getpwnam", lambda name: struct_passwd((*user[:5], str(self.root), user.pw_shell)))
+        self.assertEqual(self.config("--run-as daemon", {}).cache, self.root / ".local" / "state" / "mles_tx")
+        self.assertEqual(self.config("--run-as daemon", {b"STATE_DIRECTORY": b"/srv"}).cache, Path("/srv"))
+        self.assertEqual(self.config("--run-as daemon --cache here", {}).cache, Path("here"))
+        line = "--run-as 1234:5678 --domains localhost"
+        no_home = "--run-as 1234: has no home directory; give --cache, a directory of its own"
+        self.assert_refused(line, no_home, {})
+        self.assertEqual(self.config(f"{line} --no-tls", {}).cache, user_state_path("mles_tx"))
 
     def test_no_state_directory(self) -> None:
         """Without it, state goes where the platform puts it."""

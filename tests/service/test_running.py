@@ -1,5 +1,6 @@
 """A server that has its process to itself."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -8,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,9 +19,10 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service import listener, running
+from mles_tx.service import ports, running
 from mles_tx.service.banner import banner
 from mles_tx.service.config import ConfigError, ServerConfig
+from mles_tx.service.privileges import Account
 from mles_tx.service.resources import connections_for
 from mles_tx.service.running import Program, follow_monotonic_time
 from mles_tx.transport import websocket
@@ -29,12 +32,24 @@ from tests.transport.certificates.making import listen, make
 from tests.transport.fakes import FakeTransport
 from tests.wire import close_of, header, read_frames, upgrade
 
+from .servers import logged
+
 
 class Reactor(MemoryReactorClock):
     """A reactor in memory that can be told something by a signal handler."""
 
     def callFromThread(self, function: Any, *args: Any) -> None:  # noqa: N802
         self.callLater(0, function, *args)
+
+
+def join(program: Program, uid: str) -> FakeTransport:
+    """A member of a program that runs."""
+    door = program.listener.door.buildProtocol(None)
+    assert isinstance(door, Door)
+    peer = FakeTransport(door)
+    peer.receive(upgrade() + header(uid, history=0))
+    peer.taken()
+    return peer
 
 
 class FollowMonotonicTimeTests(SynchronousTestCase):
@@ -59,10 +74,12 @@ class ProgramTestCase(SynchronousTestCase):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
+        self.environ: dict[str, str] = {}
+
     def program(self, **fields: Any) -> Program:
         """A program that listens on a free port, unless told otherwise."""
         config = ServerConfig(**{"port": 0, "cache": self.directory / "cache", **fields})
-        return Program(config, self.reactor, self.announced.append)
+        return Program(config, self.reactor, self.announced.append, self.environ)
 
     def start(self, program: Program) -> None:
         """Start it, as twistd does."""
@@ -140,8 +157,131 @@ class StartTests(ProgramTestCase):
         def fail(*args: object) -> None:
             raise ZeroDivisionError
 
-        self.patch(listener, "bind", fail)
+        self.patch(ports, "bind", fail)
         self.assertRaises(ZeroDivisionError, self.program().privilegedStartService)
+
+
+class ServiceManagerTests(ProgramTestCase):
+    """What the service manager is told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        path = self.enterContext(TemporaryDirectory(prefix="mles-")) + "/notify"
+        self.manager = self.enterContext(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        self.manager.bind(path)
+        self.manager.setblocking(False)
+        self.environ |= {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid())}
+        self.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0", "LISTEN_FDNAMES": "", "PATH": "/bin"}
+
+    def told(self) -> list[str]:
+        """The messages that came since the last look."""
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                messages.append(self.manager.recv(4096).decode())
+        return messages
+
+    def test_life(self) -> None:
+        """It is ready when it serves and not before, alive for as long as it runs, and says that it stops."""
+        program = self.program()
+        self.assertEqual(self.environ, {"PATH": "/bin"})
+        self.start(program)
+        self.assertEqual(self.told(), [])
+        self.reactor.advance(0)
+        ready = f"READY=1\nSTATUS=serving on port {program.listener.addresses[0][1]}"
+        self.assertEqual(self.told(), [ready, "WATCHDOG=1"])
+        self.reactor.advance(1)
+        self.assertEqual(self.told(), ["WATCHDOG=1"])
+        stopped = self.stop(program)
+        (stopping,) = self.told()
+        self.assertEqual(stopping, "STOPPING=1\nSTATUS=telling 0 connections to go\nEXTEND_TIMEOUT_USEC=10000000")
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_long_drain(self) -> None:
+        """The service manager is told how long the end may take, and during it that the server is alive."""
+        program = self.program(drain=60)
+        self.start(program)
+        self.reactor.advance(0)
+        peer = join(program, "alice")
+        self.told()
+        stopped = self.stop(program)
+        self.assertEqual(self.told(), ["STOPPING=1\nSTATUS=telling 1 connections to go\nEXTEND_TIMEOUT_USEC=70000000"])
+        self.reactor.advance(1)
+        self.assertEqual(self.told(), ["WATCHDOG=1"])
+        peer.hang_up()
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_stopped_at_once(self) -> None:
+        """Stopped before it has run, it was never ready."""
+        program = self.program()
+        self.start(program)
+        self.assertIsNone(self.successResultOf(self.stop(program)))
+        self.assertEqual([message.split("\n")[0] for message in self.told()], ["STOPPING=1"])
+
+    def test_cannot_start(self) -> None:
+        """Why it cannot start is there for whoever asks the service manager."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            program = self.program(port=other.getsockname()[1])
+            error = self.assertRaises(SystemExit, program.privilegedStartService)
+            self.assertEqual(self.told(), [f"STATUS={str(error.code).removeprefix('mles: ')}"])
+
+
+class RootTests(ProgramTestCase):
+    """Who is started as root; those tests that give it up are in the integration tests."""
+
+    def test_warning(self) -> None:
+        """Root is told how to run without; others are told nothing."""
+        for uid, number in ((0, 1), (1000, 0)):
+            self.patch(os, "geteuid", lambda uid=uid: uid)
+            program = self.program()
+            with logged() as lines:
+                self.start(program)
+            self.assertEqual(len([line for line in lines if "running as root: --run-as USER" in line]), number)
+            self.assertIsNone(self.successResultOf(self.stop(program)))
+
+    def test_not_root(self) -> None:
+        """Who is not root cannot become somebody else, and does not start as itself instead."""
+        self.patch(os, "geteuid", lambda: 1000)
+        program = self.program(run_as=Account(12345, 54321))
+        error = self.assertRaises(SystemExit, program.privilegedStartService)
+        self.assertEqual(
+            error.code,
+            "mles: --run-as 12345: only root can become somebody else: start as root, or leave the option away",
+        )
+
+    def test_oneself(self) -> None:
+        """Who is that user already goes on."""
+        program = self.program(run_as=Account(os.geteuid(), os.getegid()))
+        self.start(program)
+        self.assertIsNone(self.successResultOf(self.stop(program)))
+
+    def test_cache_that_cannot_be_made(self) -> None:
+        """Root makes the directory for the other user; where it cannot, it says so."""
+        self.patch(os, "geteuid", lambda: 0)
+        (self.directory / "file").write_text("")
+        cache = self.directory / "file" / "cache"
+        program = self.program(
+            domains=("localhost",), interfaces=("127.0.0.1",), cache=cache, run_as=Account(12345, 54321)
+        )
+        error = self.assertRaises(SystemExit, program.privilegedStartService)
+        self.assertEqual(error.code, f"mles: --cache {cache}: Not a directory; give a directory that can be made")
+
+    def test_cache_of_another_user(self) -> None:
+        """Files in the cache that this user cannot read are found at the start, with what to do."""
+        (self.directory / "cache").mkdir()
+        self.patch(running, "unusable", lambda directory: directory / "account.pem")
+        program = self.program(domains=("localhost",), interfaces=("127.0.0.1",))
+        error = self.assertRaises(SystemExit, self.start, program)
+        cache, uid = self.directory / "cache", os.geteuid()
+        self.assertEqual(
+            error.code,
+            f"mles: --cache {cache}: user {uid} cannot use {cache / 'account.pem'}: give it all to that user"
+            f" (chown -R {uid}), or give another directory",
+        )
 
 
 class StopTests(ProgramTestCase):
@@ -150,19 +290,14 @@ class StopTests(ProgramTestCase):
     def setUp(self) -> None:
         super().setUp()
         # Nothing but the second signal is to cut a peer off here.
-        self.patch(listener, "DRAIN_SECONDS", 3600.0)
+        self.patch(ports, "DRAIN_SECONDS", 3600.0)
         self.patch(websocket, "CLOSE_SECONDS", 3600.0)
 
     def begin(self) -> tuple[Program, FakeTransport]:
         """A program that runs, and a member that does not go by itself."""
         program = self.program()
         self.start(program)
-        door = program.listener.door.buildProtocol(None)
-        assert isinstance(door, Door)
-        peer = FakeTransport(door)
-        peer.receive(upgrade() + header("alice", history=0))
-        peer.taken()
-        return program, peer
+        return program, join(program, "alice")
 
     def finish(self, stopped: "Deferred[None]") -> None:
         """It is over, and nothing is left."""
@@ -317,7 +452,7 @@ class RereadTests(ProgramTestCase):
     def begin(self, **fields: Any) -> Program:
         """A program that runs, and reads what `rereads` has next."""
         config = ServerConfig(**{"port": 0, "cache": self.directory / "cache", **fields})
-        program = Program(config, self.reactor, self.announced.append, self.reread)
+        program = Program(config, self.reactor, self.announced.append, reread=self.reread)
         self.start(program)
         self.addCleanup(self.stop, program)
         self.told.clear()

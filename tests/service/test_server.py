@@ -527,8 +527,9 @@ class ReloadTests(SynchronousTestCase):
             per_ip_limit=1,
             per_ip_window=5,
             metrics_logging=False,
+            drain=30,
         )
-        for waiting in (13, 1):
+        for waiting in (14, 1):
             told = self.service.reload(config)
             self.assertEqual(len(told), waiting)
             self.assertEqual([change.name for change in told if change.needs_restart], ["--port"])
@@ -537,6 +538,7 @@ class ReloadTests(SynchronousTestCase):
             self.service.listener.websocket.settings,
             Settings((b"s3cret",), 5.0, 2, 9, ListedOrigins(["https://a.test"])),
         )
+        self.assertEqual(self.service.listener.spread, 30.0)
         admission = self.service.listener.admission
         comes = IPv4Address("TCP", "10.0.0.1", 12345)
         self.assertEqual([admission.admits(comes) for _ in range(2)], [True, False])

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.contexts import ICertificates
 from mles_tx.transport.port import ListeningPort, bind
+from mles_tx.transport.tcp import Preface
 
 __all__ = ["LOOPBACK", "ListeningPortTestCase", "Recorder", "SocketTestCase"]
 
@@ -75,7 +76,7 @@ class ListeningPortTestCase(SocketTestCase):
         factory.noisy = False
         (bound,) = self.bind((LOOPBACK,))
         self.number: int = bound.getsockname()[1]
-        self.port = ListeningPort(bound, factory, self.reactor, self.admission(), self.certificates())
+        self.port = ListeningPort(bound, factory, self.reactor, self.admission(), self.certificates(), *self.prefaces())
         self.port.startListening()
         self.addCleanup(self._stop)
 
@@ -86,6 +87,10 @@ class ListeningPortTestCase(SocketTestCase):
     def certificates(self) -> ICertificates | None:
         """What is shown to clients; None: no TLS is spoken."""
         return None
+
+    def prefaces(self) -> tuple[Preface | None, ...]:
+        """What is read before anything else: what stands behind the PROXY header, and that header."""
+        return ()
 
     def _build(self) -> Recorder:
         self.built.append(Recorder())

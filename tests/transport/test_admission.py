@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from mles_tx.metrics import Metrics
+from mles_tx.protocol.forwarded import TrustedProxies
 from mles_tx.transport.admission import SURPLUS, Admission, AdmittingFactory
 
 
@@ -88,6 +89,65 @@ class PerAddressTests(AdmissionTestCase):
         """Who comes from an address that is no IP address is let in as well."""
         admission = Admission(self.clock, self.metrics, 1)
         self.assertTrue(admission.admits(UNIXAddress("socket")))
+
+
+class ProxyTests(AdmissionTestCase):
+    """Connections of trusted proxies, and of their clients."""
+
+    trusted = TrustedProxies(["10.0.0.0/8", "fd00::/8"])
+
+    def test_exempt(self) -> None:
+        """A trusted proxy may open any number of connections, whoever else comes has its limit."""
+        admission = Admission(self.clock, self.metrics, 1, trusted=self.trusted)
+        self.assertEqual(self.admitted(admission, *["10.0.0.1", "fd00::1"] * 50), [True] * 100)
+        self.assertEqual(self.admitted(admission, "11.0.0.1", "11.0.0.1"), [True, False])
+        self.assertEqual((admission.addresses, self.metrics.snapshot().dropped_by_ip), (1, {"11.0.0.1": 1}))
+
+    def test_nobody_else(self) -> None:
+        """When only proxies may come nobody else is let in, and who tries is counted."""
+        for limit in (0, 5):
+            metrics = Metrics()
+            admission = Admission(self.clock, metrics, limit, trusted=self.trusted, only_trusted=True)
+            self.assertEqual(self.admitted(admission, "10.0.0.1", "11.0.0.1", "fe00::1"), [True, False, False])
+            self.assertFalse(admission.admits(UNIXAddress("socket")))
+            self.assertEqual(metrics.snapshot().dropped_by_ip, {"11.0.0.1": 1, "fe00::/64": 1, "": 1})
+
+    def test_clients(self) -> None:
+        """Clients of proxies have the limit of their address, and are told when they may come again."""
+        admission = Admission(self.clock, self.metrics, 2, 10.0, trusted=self.trusted)
+        waits = [admission.seconds_to_wait("11.0.0.1") for _ in range(2)]
+        self.clock.advance(2.5)
+        waits += [admission.seconds_to_wait(client) for client in ("11.0.0.1", "::ffff:11.0.0.1", "11.0.0.2")]
+        self.assertEqual(waits, [0.0, 0.0, 7.5, 7.5, 0.0])
+        self.assertEqual(self.metrics.snapshot().dropped_by_ip, {"11.0.0.1": 2})
+        self.clock.advance(7.5)
+        self.assertEqual(admission.seconds_to_wait("11.0.0.1"), 0.0)
+
+    def test_same_window(self) -> None:
+        """Whether an address comes by itself or through a proxy, it is one address."""
+        admission = Admission(self.clock, self.metrics, 1, trusted=self.trusted)
+        self.assertEqual(self.admitted(admission, "2001:db8::1"), [True])
+        self.assertGreater(admission.seconds_to_wait("2001:db8::2"), 0)
+
+    def test_own_connections_of_proxies(self) -> None:
+        """A proxy that comes for itself is not counted, as often as it comes."""
+        admission = Admission(self.clock, self.metrics, 1, trusted=self.trusted)
+        self.assertEqual([admission.seconds_to_wait("10.0.0.1") for _ in range(50)], [0.0] * 50)
+        self.assertEqual(admission.addresses, 0)
+
+    def test_no_limit(self) -> None:
+        """Without a limit nobody waits."""
+        admission = Admission(self.clock, self.metrics, trusted=self.trusted)
+        self.assertEqual([admission.seconds_to_wait("11.0.0.1") for _ in range(50)], [0.0] * 50)
+
+    def test_full(self) -> None:
+        """A proxy is turned away like everybody when the server is full."""
+        admission = Admission(self.clock, self.metrics, trusted=self.trusted, max_connections=1)
+        admission.open = 1
+        self.assertEqual(self.admitted(admission, "10.0.0.1"), [True])
+        admission.open += SURPLUS
+        self.assertEqual(self.admitted(admission, "10.0.0.1"), [False])
+        self.assertEqual(self.metrics.snapshot().dropped_by_ip, {"10.0.0.1": 2})
 
 
 class CapTests(AdmissionTestCase):

@@ -169,7 +169,18 @@ class LogTests(ConnectionTestCase):
         self.assertEqual(who, {name: joined[name] for name in who})
         found = {**who, "reason": "left", "seconds": 2.25, "received_bytes": size}
         self.assertEqual(found, {name: left[name] for name in found})
+        self.assertEqual((None, None), (joined["address"], left["address"]))
         self.assertEqual(["info", "info"], [event["log_level"].name for event in self.events])
+
+    def test_address(self) -> None:
+        """So is the client's address, where it is known."""
+        alice = self.open()
+        alice.connection.address = "2001:db8::7"
+        alice.receive(header("alice"))
+        alice.hang_up()
+        joined, left = self.events
+        self.assertTrue(formatEvent(joined).endswith(f", member {alice.connection.serial}, from 2001:db8::7"))
+        self.assertEqual((joined["address"], left["address"]), ("2001:db8::7", "2001:db8::7"))
 
     def test_why(self) -> None:
         """Each reason has its own word, and who never joined is not mentioned."""
@@ -675,12 +686,77 @@ class DrainTests(ConnectionTestCase):
         self.clock.advance(5)
         self.successResultOf(done)
 
+    def assert_no_timer(self) -> None:
+        """Once it has stopped nothing is left to run."""
+        self.factory.stop()
+        self.registry.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def told(self, members: list[Peer]) -> list[Peer]:
+        """Those of some members who have just been told to come back; they hang up."""
+        told = [peer for peer in members if peer.connection.state == MlesConnection.STATE_CLOSING]
+        for peer in told:
+            self.assertClosed(peer, CloseReason.SERVER_RESTARTING)
+            peer.hang_up()
+            members.remove(peer)
+        return told
+
+    def test_spread(self) -> None:
+        """Spread over a while everybody is told in turn, and hears and says what there is until then."""
+        left = [self.join(uid, history=0) for uid in ("alice", "bob", "carol", "dave")]
+        done = self.factory.close_all(CloseReason.SERVER_RESTARTING, 8)
+        self.assertEqual(len(self.told(left)), 1)
+        speaker = left[0]
+        speaker.receive(client_frame(1, b"still here"))
+        self.end_turn()
+        self.assertEqual([peer.messages() for peer in left[1:]], [[b"still here"]] * 2)
+        self.clock.advance(1.9)
+        self.assertEqual(self.told(left), [])
+        for number in (2, 1, 0):
+            self.clock.advance(2)
+            self.assertEqual((len(self.told(left)), len(left)), (1, number))
+        self.successResultOf(done)
+        self.assert_no_timer()
+
+    def test_spread_last_words(self) -> None:
+        """What is said in the turn in which a member is told still reaches it before."""
+        left = [self.join(uid, history=0) for uid in ("alice", "bob")]
+        self.factory.close_all(CloseReason.SERVER_RESTARTING, 8)
+        self.told(left)
+        last = left[0]
+        self.join("carol", history=0).receive(client_frame(1, b"last words"))
+        last.taken()
+        self.factory.close_rest()
+        self.assertEqual([b"last words"], [frame.payload for frame in last.frames() if frame.opcode == 1])
+
+    def test_spread_and_everybody_leaves(self) -> None:
+        """When the members leave by themselves it is over at once, and no timer is left."""
+        members = [self.join(uid) for uid in ("alice", "bob", "carol")]
+        done = self.factory.close_all(CloseReason.SERVER_RESTARTING, 3600)
+        for member in members:
+            self.assertNoResult(done)
+            member.hang_up()
+        self.successResultOf(done)
+        self.assert_no_timer()
+
+    def test_close_rest(self) -> None:
+        """Who does not want to wait tells all the others at once; without a drain there is nobody to tell."""
+        self.factory.close_rest()
+        left = [self.join(uid) for uid in ("alice", "bob", "carol")]
+        self.factory.close_rest()
+        self.assertEqual(self.told(left), [])
+        done = self.factory.close_all(CloseReason.SERVER_RESTARTING, 3600)
+        self.assertEqual(len(self.told(left)), 1)
+        self.factory.close_rest()
+        self.assertEqual(len(self.told(left)), 2)
+        self.successResultOf(done)
+        self.factory.close_rest()
+
     def test_no_timer_left(self) -> None:
         """Nothing is left to run once it has stopped."""
         self.join("alice")
         self.open()
-        self.factory.close_all(CloseReason.SERVER_STOPPING)
+        self.join("bob")
+        self.factory.close_all(CloseReason.SERVER_STOPPING, 60)
         self.factory.abort_all()
-        self.factory.stop()
-        self.registry.stop()
-        self.assertEqual([], self.clock.getDelayedCalls())
+        self.assert_no_timer()

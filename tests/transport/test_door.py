@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.task import Clock
@@ -13,6 +14,9 @@ from twisted.web.static import Data
 
 from mles_tx.channels.history import MemoryHistory
 from mles_tx.channels.registry import ChannelRegistry
+from mles_tx.metrics import Metrics
+from mles_tx.protocol.forwarded import TrustedProxies
+from mles_tx.transport.admission import Admission
 from mles_tx.transport.connection import MlesFactory, Settings
 from mles_tx.transport.door import (
     HANDSHAKE_SECONDS,
@@ -23,6 +27,7 @@ from mles_tx.transport.door import (
     MAX_LEAVE_LOOKS,
     DoorFactory,
 )
+from mles_tx.transport.share import TurnShare
 from mles_tx.web.hosts import make_site
 from tests.wire import header, split_answer, upgrade
 
@@ -61,7 +66,8 @@ class DoorTestCase(SynchronousTestCase):
         sites: dict[str, Any] = {"localhost": Data(b"<!doctype html>hello", "text/html"), "late": self.late}
         self.websocket = MlesFactory(self.clock, registry, Settings())
         self.is_full = False
-        self.factory = DoorFactory(self.clock, self.websocket, make_site(sites), lambda: self.is_full)
+        share = TurnShare(self.clock, 1_000_000)  # all in one turn
+        self.factory = DoorFactory(self.clock, self.websocket, make_site(sites), lambda: self.is_full, share=share)
 
     def connect(self, *provides: Any) -> FakeTransport:
         """A peer that has connected and said nothing."""
@@ -70,6 +76,110 @@ class DoorTestCase(SynchronousTestCase):
     def answers(self, peer: FakeTransport) -> list[bytes]:
         """Status codes of the answers since the last look."""
         return [part[:3] for part in peer.taken().split(b"HTTP/1.1 ")[1:]]
+
+
+class ProxyTests(DoorTestCase):
+    """Clients that come through a proxy which is trusted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.metrics = Metrics()
+        self.admission = Admission(self.clock, self.metrics, 2, 60.0, trusted=TrustedProxies(["10.0.0.0/8"]))
+        site = self.factory.site
+        share = TurnShare(self.clock, 1_000_000)  # all in one turn
+        self.factory = DoorFactory(
+            self.clock, self.websocket, site, lambda: self.is_full, share=share, admission=self.admission
+        )
+
+    def come(self, *headers: str, host: str = "10.0.0.1") -> FakeTransport:
+        """An upgrade, from an address."""
+        peer = self.connect()
+        peer.peerAddr = IPv4Address("TCP", host, 4711)
+        peer.receive(upgrade(*headers))
+        return peer
+
+    def addresses(self) -> list[str | None]:
+        """Whom the WebSocket connections belong to."""
+        connections: Any = self.websocket.connections
+        return sorted(connection.address for connection in connections)
+
+    def test_address(self) -> None:
+        """The connection belongs to the client that the proxy names, not to the proxy."""
+        self.come("X-Forwarded-For: 198.51.100.1")
+        self.come("x-forwarded-FOR: 203.0.113.9", "X-Forwarded-For:198.51.100.2, 10.1.1.1")
+        self.assertEqual(self.addresses(), ["198.51.100.1", "198.51.100.2"])
+
+    def test_invented(self) -> None:
+        """What only looks like the proxy's header is not read, wherever it stands."""
+        for line in (
+            "X-Forwarded-For : 203.0.113.9",
+            "X_Forwarded_For: 203.0.113.9",
+            " X-Forwarded-For: 203.0.113.9",
+            "X-Other: 1\nX-Forwarded-For: 203.0.113.9",
+            "X-X-Forwarded-For: 203.0.113.9",
+            "Forwarded: for=203.0.113.9",
+        ):
+            for lines in (("X-Forwarded-For: 198.51.100.1", line), (line, "X-Forwarded-For: 198.51.100.1")):
+                self.come(*lines)
+            self.assertNotIn("203.0.113.9", self.addresses())
+            self.admission.sweep()
+            self.clock.advance(60)
+
+    def test_not_trusted(self) -> None:
+        """What anybody else says about clients is not believed; without a word it is the proxy itself."""
+        self.come("X-Forwarded-For: 198.51.100.1", host="192.0.2.7")
+        self.come()
+        self.assertEqual(self.addresses(), ["10.0.0.1", "192.0.2.7"])
+        self.assertEqual(self.admission.addresses, 0)
+
+    def test_no_admission(self) -> None:
+        """Without proxies that are trusted the connection belongs to its peer."""
+        self.factory.admission = None
+        self.come("X-Forwarded-For: 198.51.100.1")
+        self.assertEqual(self.addresses(), ["10.0.0.1"])
+
+    def test_limit(self) -> None:
+        """A client that opens too many connections is told when to come again; others of the proxy are let in."""
+        for client, code, wait in (
+            ("198.51.100.1", b"101", 0),
+            ("198.51.100.1", b"101", 9.5),
+            ("198.51.100.1", b"429", 0),
+            ("198.51.100.2", b"101", 0),
+            ("198.51.100.1, 10.2.2.2", b"429", 0),
+        ):
+            peer = self.come(f"X-Forwarded-For: {client}")
+            answer = peer.taken()
+            self.assertEqual((client, answer[9:12]), (client, code))
+            self.assertEqual((peer.finished, b"\r\nRetry-After: 51\r\n" in answer), (code == b"429",) * 2)
+            self.clock.advance(wait)
+        self.assertEqual(self.metrics.snapshot().dropped_by_ip, {"198.51.100.1": 2})
+        self.clock.advance(51)
+        self.assertEqual(self.answers(self.come("X-Forwarded-For: 198.51.100.1")), [b"101"])
+
+    def test_pages(self) -> None:
+        """Pages are not counted, and an upgrade that comes behind them is, once."""
+        peer = self.connect()
+        peer.peerAddr = IPv4Address("TCP", "10.0.0.1", 4711)
+        for _ in range(5):
+            peer.receive(GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n"))
+        self.assertEqual(self.answers(peer), [b"200"] * 5)
+        self.assertEqual(self.admission.addresses, 0)
+        peer.receive(upgrade("X-Forwarded-For: 198.51.100.1"))
+        self.assertEqual(self.answers(peer), [b"101"])
+        self.assertEqual(self.admission.seconds_to_wait("198.51.100.1"), 0.0)
+        self.assertGreater(self.admission.seconds_to_wait("198.51.100.1"), 0.0)
+
+    def test_refused_behind_pages(self) -> None:
+        """A client over its limit is told so on a connection that has brought pages as well."""
+        for _ in range(2):
+            self.admission.seconds_to_wait("198.51.100.1")
+        peer = self.connect()
+        peer.peerAddr = IPv4Address("TCP", "10.0.0.1", 4711)
+        peer.receive(GET + upgrade("X-Forwarded-For: 198.51.100.1"))
+        self.assertEqual(self.answers(peer), [b"200", b"429"])
+        self.assertTrue(peer.finished)
+        peer.hang_up()
+        self.assertEqual(self.factory.doors, set())
 
 
 class HeadTests(DoorTestCase):
@@ -349,7 +459,7 @@ class WithoutWebSocketTests(DoorTestCase):
     def setUp(self) -> None:
         super().setUp()
         site = make_site({"localhost": Data(b"a page", "text/html")})
-        self.factory = DoorFactory(self.clock, None, site, lambda: self.is_full)
+        self.factory = DoorFactory(self.clock, None, site, lambda: self.is_full, share=TurnShare(self.clock, 1_000_000))
 
     def test_upgrade(self) -> None:
         """Who asks for an upgrade gets what everybody gets, and the connection goes on."""

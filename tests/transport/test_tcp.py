@@ -8,6 +8,7 @@ import sys
 import termios
 
 from OpenSSL import SSL
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -114,6 +115,20 @@ class WriteTests(ListeningPortTestCase):
         self.assertIsInstance(lost.value, ConnectionLost)
         transport.write(b"after the end")
         self.assertFalse(self.is_writing(transport))
+
+
+class PeerTests(ListeningPortTestCase):
+    """Who is at the other end."""
+
+    def test_peer(self) -> None:
+        """It is who has connected, until a proxy says for whom it speaks; where it has connected to stays."""
+        client, transport = self.connect()
+        host, port = client.getsockname()
+        self.assertEqual(transport.getPeer(), IPv4Address("TCP", host, port))
+        here = transport.getHost()
+        for told in (IPv4Address("TCP", "192.0.2.7", 4711), IPv6Address("TCP", "2001:db8::7", 443)):
+            transport.comes_from(told.host, told.port)
+            self.assertEqual((transport.getPeer(), transport.getHost()), (told, here))
 
 
 class ShareTests(ListeningPortTestCase):

@@ -1,15 +1,21 @@
 """Requests to the web side in memory: through twisted.web's own channel, with no reactor running."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import task
+from twisted.internet.defer import DeferredSemaphore, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Site
 
+from mles_tx.transport.share import TurnShare
+from mles_tx.web.bodies import BodyCache
+from mles_tx.web.files import FileStock
 from tests.transport.fakes import FakeTransport
 
 __all__ = ["Reply", "WebTestCase", "get"]
@@ -23,6 +29,16 @@ class _Transport(FakeTransport):
     def loseConnection(self) -> None:
         super().loseConnection()
         self.disconnecting = True
+
+
+class _Turns:
+    """A clock on which a turn of the reactor takes a second, so that tests can look in between."""
+
+    def __init__(self, clock: task.Clock) -> None:
+        self._clock = clock
+
+    def callLater(self, delay: float, call: Callable[[], object]) -> IDelayedCall:  # noqa: N802
+        return self._clock.callLater(1, call)
 
 
 @dataclass(frozen=True)
@@ -45,13 +61,15 @@ class WebTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = task.Clock()
-        # twisted.web hands out files from a global cooperator: here a clock drives it, a piece at a time.
-        cooperator = task.Cooperator(lambda: lambda: True, lambda run: self.clock.callLater(1, run))
-        self.patch(task, "_theCooperator", cooperator)
         self.logged: list[str] = []
         observer: Any = self._observe
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def stock(self, slots: int = 256, room: int = 0, pieces: int = 1) -> FileStock:
+        """What sites share: without a cache, and a piece of work for each turn of the clock, unless told otherwise."""
+        bodies = BodyCache(room, lambda make: maybeDeferred(make))
+        return FileStock(DeferredSemaphore(slots), bodies, TurnShare(cast(Any, _Turns(self.clock)), pieces))
 
     def _observe(self, event: LogEvent) -> None:
         self.logged.append(formatEvent(event))
@@ -64,12 +82,16 @@ class WebTestCase(SynchronousTestCase):
         channel.requestFactory = site.requestFactory
         return _Transport(channel)
 
+    def finish(self) -> None:
+        """Hand out everything that can be handed out."""
+        while self.clock.getDelayedCalls():
+            self.clock.advance(1)
+
     def ask(self, site: Site, request: bytes) -> Reply:
         """The answer to one request, all of it."""
         peer = self.connect(site)
         peer.receive(request)
-        while self.clock.getDelayedCalls():
-            self.clock.advance(1)
+        self.finish()
         answer = peer.taken()
         peer.hang_up()
         head, _, body = answer.partition(b"\r\n\r\n")

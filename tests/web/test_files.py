@@ -8,7 +8,6 @@ import stat
 import tempfile
 from pathlib import Path
 
-from twisted.internet.defer import DeferredSemaphore
 from twisted.web.resource import IResource
 from zope.interface.verify import verifyObject
 
@@ -157,7 +156,7 @@ class SiteFilesTestCase(WebTestCase):
         self.base = Path(tempfile.mkdtemp(prefix="mles-tx-test-"))
         self.addCleanup(shutil.rmtree, self.base)
         self.root = self.base / "site"
-        self.site = make_site({"localhost": SiteFiles(self.root)})
+        self.site = make_site({"localhost": SiteFiles(self.root, self.stock())})
 
     def write(self, name: str, content: bytes) -> Path:
         """A file below the root, of a known time."""
@@ -244,7 +243,7 @@ class SiteFilesTests(SiteFilesTestCase):
 
     def test_interface(self) -> None:
         """It can stand wherever twisted.web wants a resource."""
-        self.assertTrue(verifyObject(IResource, SiteFiles(self.root)))
+        self.assertTrue(verifyObject(IResource, SiteFiles(self.root, self.stock())))
 
     def test_served(self) -> None:
         """Whatever lies below the root is served under its name, also through links that stay below it."""
@@ -278,7 +277,7 @@ class SiteFilesTests(SiteFilesTestCase):
 
     def test_devices(self) -> None:
         """A device is not served where it is a file of the site's own."""
-        site = make_site({"localhost": SiteFiles(Path("/dev"))})
+        site = make_site({"localhost": SiteFiles(Path("/dev"), self.stock())})
         for device in (b"/zero", b"/null", b"/full", b"/random"):
             self.assertTrue(stat.S_ISCHR(Path(os.fsdecode(b"/dev" + device)).stat().st_mode))
             self.assertEqual((device, self.ask(site, get(device)).status), (device, 404))
@@ -302,7 +301,7 @@ class SiteFilesTests(SiteFilesTestCase):
         self.fill()
         for target, location in REDIRECTED:
             reply = self.get(target)
-            self.assertEqual((reply.status, reply.headers["location"], reply.body), (302, location, b""))
+            self.assertEqual((reply.status, reply.headers["location"], reply.body), (301, location, b""))
             self.assertEqual(self.get(location.encode()).status, 200)
 
     def test_query_kept(self) -> None:
@@ -338,10 +337,12 @@ class SiteFilesTests(SiteFilesTestCase):
         root = self.base / ".hidden" / "site"
         root.mkdir(parents=True)
         (root / "page.txt").write_bytes(b"page")
-        self.assertEqual(self.ask(make_site({"localhost": SiteFiles(root)}), get(b"/page.txt")).body, b"page")
+        self.assertEqual(
+            self.ask(make_site({"localhost": SiteFiles(root, self.stock())}), get(b"/page.txt")).body, b"page"
+        )
 
     def test_headers(self) -> None:
-        """A file comes with its type, length and time, and the offer to send parts of it; nothing else."""
+        """A file comes with its type, length, time and tag, and the offer to send parts of it; nothing else."""
         self.write("page.html", b"<p>page")
         self.assertEqual(
             self.get(b"/page.html"),
@@ -349,9 +350,12 @@ class SiteFilesTests(SiteFilesTestCase):
                 200,
                 {
                     "accept-ranges": "bytes",
+                    "cache-control": "no-cache",
                     "content-length": "7",
                     "content-type": "text/html; charset=utf-8",
+                    "etag": f'"{WRITTEN * 1_000_000_000:x}-7"',
                     "last-modified": "Sat, 02 Jan 2021 03:04:05 GMT",
+                    "vary": "Accept-Encoding",
                 },
                 b"<p>page",
             ),
@@ -391,7 +395,7 @@ class SiteFilesTests(SiteFilesTestCase):
         for target in (b"/", b"/page.txt", b"/empty", b"/sub/", b"/link"):
             self.assertEqual(self.get(target, method=b"HEAD"), Reply(200, self.get(target).headers, b""))
         reply = self.get(b"/sub", method=b"HEAD")
-        self.assertEqual((reply.status, reply.headers["location"], reply.body), (302, "/sub/", b""))
+        self.assertEqual((reply.status, reply.headers["location"], reply.body), (301, "/sub/", b""))
         for target in NOT_SERVED:
             reply = self.get(target, method=b"HEAD")
             self.assertEqual((target, reply.status, reply.body), (target, 404, b""))
@@ -497,8 +501,9 @@ class SlotTests(SiteFilesTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.slots = DeferredSemaphore(1)
-        self.site = make_site({name: SiteFiles(self.root, self.slots) for name in ("localhost", "other.test")})
+        stock = self.stock(slots=1)
+        self.slots = stock.slots
+        self.site = make_site({name: SiteFiles(self.root, stock) for name in ("localhost", "other.test")})
         self.write("large", bytes(300_000))
         self.write("page.txt", b"page")
 
@@ -507,11 +512,6 @@ class SlotTests(SiteFilesTestCase):
         peer = self.connect(self.site)
         peer.receive(b"".join(requests))
         return peer
-
-    def finish(self) -> None:
-        """Hand out everything that can be handed out."""
-        while self.clock.getDelayedCalls():
-            self.clock.advance(1)
 
     def assert_free(self) -> None:
         """The slot was given back, once, and nobody waits."""
@@ -534,7 +534,7 @@ class SlotTests(SiteFilesTestCase):
         self.assertEqual(self.logged, [])
 
     def test_in_order(self) -> None:
-        """Those who wait get their turn in the order in which they came, whatever they have asked for."""
+        """Those who wait get their turn in the order in which they came; who needs no file does not wait."""
         peers = [self.request(get(b"/large"))]
         wanted = (
             (get(b"/page.txt"), b"200"),
@@ -542,12 +542,12 @@ class SlotTests(SiteFilesTestCase):
             (get(b"/page.txt", method=b"HEAD"), b"200"),
             (get(b"/page.txt", b"If-Modified-Since: Sat, 02 Jan 2021 03:04:05 GMT"), b"304"),
             (get(b"/large", b"Range: bytes=5-9"), b"206"),
-            (get(b"/missing", method=b"HEAD"), b"404"),
         )
         peers += [self.request(request) for request, _ in wanted]
-        self.assertEqual(len(self.slots.waiting), len(wanted))
+        self.assertEqual(len(self.slots.waiting), 2)
+        self.assertEqual([peer.taken()[9:12] for peer in peers[2:5]], [b"404", b"200", b"304"])
         self.finish()
-        self.assertEqual([peer.taken()[9:12] for peer in peers], [b"200", *(status for _, status in wanted)])
+        self.assertEqual([peer.taken()[9:12] for peer in (peers[0], peers[1], peers[5])], [b"200", b"200", b"206"])
         self.assert_free()
 
     def test_late_answers(self) -> None:

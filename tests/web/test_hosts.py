@@ -8,6 +8,7 @@ from zope.interface.verify import verifyObject
 
 from mles_tx.web.hosts import Hosts, host_name, make_site
 from mles_tx.web.pages import Answer
+from mles_tx.web.policy import PLAIN
 
 from .asking import WebTestCase, get
 
@@ -124,7 +125,7 @@ class HostsTests(WebTestCase):
 
     def test_interface(self) -> None:
         """It can stand wherever twisted.web wants a resource."""
-        self.assertTrue(verifyObject(IResource, Hosts({})))
+        self.assertTrue(verifyObject(IResource, Hosts({}, PLAIN)))
 
     def test_requests(self) -> None:
         """Served is who names one known host, once, and asks for a path; others are told what is wrong."""

@@ -75,6 +75,20 @@ class MountTests(SynchronousTestCase):
         """What it was sent since the last look."""
         return read_frames(peer.taken())
 
+    def test_address(self) -> None:
+        """A member's address is its peer's, or the one that a proxy tells which is trusted."""
+        request = upgrade("X-Forwarded-For: 203.0.113.9, 198.51.100.1", path="/chat")
+        self.connect().receive(request)
+        connection: Any
+        (connection,) = self.service.listener.websocket.connections
+        self.assertEqual(connection.address, "192.168.1.1")  # the address of Twisted's transport in memory
+        behind = MlesService(ServerConfig(listen=False, trusted_proxies=("192.168.0.0/16",)), self.clock)
+        behind.startService()
+        self.root.putChild(b"chat", behind.resource())
+        self.connect().receive(request)
+        (connection,) = behind.listener.websocket.connections
+        self.assertEqual(connection.address, "198.51.100.1")
+
     def test_both_ways(self) -> None:
         """Members that came through the site talk to each other, in text and in bytes, a byte at a time as well."""
         alice, bob = self.join("alice", history=0), self.join("bob", history=0)

@@ -5,8 +5,8 @@ challenges are answered, is left to the library `acme`; orders are here, and wha
 common is in `session`.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from .answers import is_token
 from .fetch import Answer
 from .names import names_of
 from .problems import AccountRefused, Problem, Refused, Unavailable, ValidationFailed, clean, explain
@@ -37,10 +38,6 @@ _POLL, _POLL_LATER, _POLL_MOST = 0.25, 2.0, 30.0
 
 #: Seconds for an authority to make a certificate once the name is proved.
 _ORDER_SECONDS = 180.0
-
-
-#: Base64url (RFC 8555 section 8.3), and no longer than the name of a file can be, which the answer has.
-_TOKEN = re.compile("[A-Za-z0-9_-]{1,255}")
 
 #: Certificates in a chain. There are three or four; to look at each takes the time in which nothing else is done.
 _MAX_CHAIN = 10
@@ -115,7 +112,7 @@ class AcmeClient:
 
     async def _new_order(self) -> Answer:
         request: dict[str, Any] = {"identifiers": [{"type": "dns", "value": self._name}]}
-        try:
+        with self._explaining():
             if self.replaces is not None:
                 try:
                     return await self._session.order({**request, "replaces": self.replaces})
@@ -123,10 +120,6 @@ class AcmeClient:
                     if error.problem.kind not in ("alreadyReplaced", "malformed"):
                         raise
             return await self._session.order(request)
-        except AccountRefused:
-            raise
-        except Refused as error:
-            raise Refused(error.problem, explain(error.problem, self._name), error.retry_after) from None
 
     async def _authorization(self, url: str) -> tuple[Any, Answer]:
         answer = await self._session.post(url)
@@ -173,12 +166,8 @@ class AcmeClient:
     async def answer_challenge(self, challenge: Any, response: Any) -> None:
         """Tell the authority that it can look."""
         if challenge.status == messages.STATUS_PENDING:  # else it was proved before
-            try:
+            with self._explaining(ValidationFailed, self.challenge_type):
                 await self._session.post(challenge.uri, {})
-            except AccountRefused:
-                raise
-            except Refused as error:
-                raise self._failed(error.problem, error.retry_after) from None
 
     @_deferred
     async def poll(self, resource: Any) -> tuple[Any, float]:
@@ -222,14 +211,10 @@ class AcmeClient:
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(self._name)]), critical=True)
             .sign(self._certificate_key, hashes.SHA256())
         )
-        try:
+        with self._explaining():
             return await self._session.post(
                 self._finalize, {"csr": b64encode(request.public_bytes(Encoding.DER)).decode()}
             )
-        except AccountRefused:
-            raise
-        except Refused as error:
-            raise Refused(error.problem, explain(error.problem, self._name), error.retry_after) from None
 
     def _check(self, pem: bytes) -> Issued:
         assert self._certificate_key is not None
@@ -251,14 +236,24 @@ class AcmeClient:
         own = min(_POLL * (1 << min(self._polled, 10)), _POLL_LATER)
         return min(max(answer.retry_after(self._session.now()), own), _POLL_MOST)
 
-    def _failed(self, problem: Problem, retry_after: float = 0.0) -> ValidationFailed:
-        return ValidationFailed(problem, explain(problem, self._name, self.challenge_type), retry_after)
+    def _failed(self, problem: Problem) -> ValidationFailed:
+        return ValidationFailed(problem, explain(problem, self._name, self.challenge_type))
+
+    @contextmanager
+    def _explaining(self, kind: type[Refused] = Refused, challenge: str = "") -> Iterator[None]:
+        """Say what to do when this order is refused; what is wrong with the account is explained already."""
+        try:
+            yield
+        except AccountRefused:
+            raise
+        except Refused as error:
+            raise kind(error.problem, explain(error.problem, self._name, challenge), error.retry_after) from None
 
 
 def _usable(item: Mapping[str, Any]) -> dict[str, Any] | None:
     """What matters of a challenge, in the types it has to have; None: it is of no use."""
     texts: dict[str, Any] = {name: item.get(name) for name in ("type", "url", "token", "status")}
-    if not all(isinstance(text, str) and text for text in texts.values()) or not _TOKEN.fullmatch(texts["token"]):
+    if not all(isinstance(text, str) and text for text in texts.values()) or not is_token(texts["token"]):
         return None
     error = item.get("error")
     if not isinstance(error, dict):

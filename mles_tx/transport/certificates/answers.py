@@ -15,9 +15,9 @@ from pathlib import Path
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from .files import make_private_directory, read_small, replace_private
+from .files import SWEEP_SECONDS, make_private_directory, read_small, replace_private
 
-__all__ = ["ANSWER_SECONDS", "LOOK_SECONDS", "ChallengeAnswers"]
+__all__ = ["ANSWER_SECONDS", "LOOK_SECONDS", "ChallengeAnswers", "is_token"]
 
 #: Seconds for which the list of names is believed. Whoever puts an answer here waits that long before the authority
 #: is told, so that all processes know of it.
@@ -25,9 +25,6 @@ LOOK_SECONDS = 0.25
 
 #: Seconds after which an answer is one that a crash has left behind.
 ANSWER_SECONDS = 900.0
-
-#: Seconds between two looks for what crashes have left behind.
-_SWEEP_SECONDS = 3600.0
 
 #: Base64url without padding (RFC 8555 section 8.3), and no longer than the name of a file can be.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}")
@@ -37,6 +34,11 @@ _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,252}")
 
 #: Token, dot, thumbprint: some 90 characters (RFC 8555 section 8.1).
 _MAX_ANSWER = 1024
+
+
+def is_token(text: str) -> bool:
+    """Whether something can be the token of a challenge, and so the name of a file."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 class ChallengeAnswers:
@@ -74,7 +76,7 @@ class ChallengeAnswers:
 
     def http(self, token: str) -> bytes | None:
         """The answer to a token, as it is sent; None: there is none. Any token is safe to ask for."""
-        return self._get(self._http / token) if _TOKEN.fullmatch(token) else None
+        return self._get(self._http / token) if is_token(token) else None
 
     def put_tls(self, name: str, key_authorization: str) -> None:
         """Answer TLS-ALPN-01 for a name from now on.
@@ -98,7 +100,7 @@ class ChallengeAnswers:
     def tls_names(self) -> frozenset[str]:
         """The names for which TLS-ALPN-01 is outstanding: as they were at most `LOOK_SECONDS` ago."""
         if self._clock.seconds() - self._looked_at >= LOOK_SECONDS:
-            if self._clock.seconds() - self._swept_at >= _SWEEP_SECONDS:
+            if self._clock.seconds() - self._swept_at >= SWEEP_SECONDS:
                 self.sweep()
             self._looked_at = self._clock.seconds()
             try:

@@ -8,7 +8,18 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
-__all__ = ["add_private", "lock", "make_private_directory", "read_small", "replace_private", "sweep_new"]
+__all__ = [
+    "SWEEP_SECONDS",
+    "add_private",
+    "lock",
+    "make_private_directory",
+    "read_small",
+    "replace_private",
+    "sweep_new",
+]
+
+#: Seconds between two looks for what crashes have left behind.
+SWEEP_SECONDS = 3600.0
 
 #: Seconds after which a file that was being written is one that a crash has left behind.
 _NEW_SECONDS = 3600.0

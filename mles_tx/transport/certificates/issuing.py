@@ -16,7 +16,7 @@ renewed; it is tried when nothing says to wait: neither the name's own failures 
 """
 
 import random as random_numbers
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,15 +36,15 @@ from .acme import AcmeClient
 from .advice import RenewalAdvice
 from .answers import ChallengeAnswers
 from .authority import Authority
-from .backoff import LONGEST_SECONDS, REFUSED, UNAVAILABLE, Backoff
+from .backoff import Backoff
 from .challenges import HTTP01Responder, Peekable, Responder, TLSALPN01Responder, TLSChallenges
 from .fetch import Fetcher, verifying_agent
 from .files import lock, make_private_directory
 from .pairs import CertificateError
 from .problems import AccountRefused, AcmeError, Problem, Refused, Unavailable, ValidationFailed, clean
-from .renewal import renewal_time, youth
-from .serving import CertificateStatus, StoredCertificate, StoredCertificates
+from .serving import CertificateStatus
 from .session import AcmeSession
+from .standing import Standing
 
 __all__ = ["IssuingService", "utc_now"]
 
@@ -53,19 +53,6 @@ _CHECK_SECONDS = 1.0
 
 #: Orders at one time: a name whose challenge hangs keeps others waiting only when there are as many like it.
 _AT_ONCE = 4
-
-#: The longest wait for an authority that is gone, in seconds, when a name has no valid certificate.
-_URGENT_SECONDS = 30.0
-
-#: Seconds until it is told again that the authority is still gone.
-_TELL_AGAIN = 600.0
-
-_DOCTOR = "; mles-tx doctor tells more"
-
-_WRONG_CLOCK = (
-    "the certificate that has just come is to be renewed already, so the clock of this machine or of the authority is "
-    "wrong, here it is {now}: set this machine's clock, or choose another authority"
-)
 
 
 def utc_now() -> datetime:
@@ -111,7 +98,6 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
         random: Callable[[], float] = random_numbers.random,
         agent: IAgent | None = None,
     ) -> None:
-        self._names = tuple(names)
         self._now = now
         self._root = cache / "acme" / authority.folder
         self._answers = ChallengeAnswers(self._root / "challenges", reactor, now)
@@ -121,9 +107,7 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
             self._by_kind["http-01"] = HTTP01Responder(self._answers)
         self._trying: dict[str, Deferred[None]] = {}
         self._tried_at: dict[str, float] = {}
-        self._young_until: dict[str, float] = {}
         self._ordered: set[str] = set()
-        self._told = ("", 0.0)
         self._plans: dict[str, tuple[str, str | None]] = {}
         self._fetcher = Fetcher(verifying_agent(reactor, authority.ca) if agent is None else agent, reactor)
         self._session = AcmeSession(
@@ -136,9 +120,8 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
             self._ordered.add,
         )
         self._advice = RenewalAdvice(self._session, reactor, now)
-        self.certificates = StoredCertificates(self._root / "certificates", names, fallback, now, self._served)
-        self._authority_backoff = Backoff(self._root / "authority.json", reactor, now, random)
-        self._backoffs = {name: Backoff(self._root / "tries" / f"{name}.json", reactor, now, random) for name in names}
+        self._standing = Standing(self._root, names, fallback, self._advice.window, reactor, now, random)
+        self.certificates = self._standing.certificates
         super().__init__(
             cert_store=self.certificates,
             client_creator=lambda: succeed(AcmeClient(self._session, self._clock)),
@@ -160,12 +143,12 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
 
     def statuses(self) -> list[CertificateStatus]:
         """How it stands with each name, in their order."""
-        return [self._status(name) for name in self._names]
+        return [self._standing.status(name) for name in self._standing.names]
 
     @property
     def is_ready(self) -> bool:
         """Whether each name has a certificate that was issued and is valid."""
-        return all(self._is_valid(name) for name in self._names)
+        return all(map(self._standing.is_valid, self._standing.names))
 
     # -- start and end
 
@@ -199,56 +182,23 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
         try:
             self.certificates.refresh()
             # Who has waited longest comes first: one that always fails has its turn, not each turn.
-            for name in sorted(self._names, key=lambda name: self._tried_at.get(name, float("-inf"))):
+            for name in sorted(self._standing.names, key=lambda name: self._tried_at.get(name, float("-inf"))):
                 if self._can_be_tried(name):
                     self._start(name)
-            if not self._authority_backoff.wait:
-                self._advice.ask(self._askable())
+            if not self._standing.authority.wait:
+                self._advice.ask(self._standing.askable())
             self._tell_who_waits()
         except Exception:
             self._log.failure("certificates were not looked after")  # the timer would stop for good
 
     def _can_be_tried(self, name: str) -> bool:
-        at_once = 1 if self._authority_backoff.failures else _AT_ONCE
+        at_once = 1 if self._standing.authority.failures else _AT_ONCE
         return (
             name not in self._trying
             and len(self._trying) < at_once
-            and not self._authority_backoff.wait
-            and not self._backoffs[name].wait
-            and not self._young(name)
-            and self._is_due(name)
+            and not self._standing.is_waiting(name)
+            and self._standing.is_due(name)
         )
-
-    def _is_due(self, name: str) -> bool:
-        found = self.certificates.certificate(name)
-        return found is None or not found.is_kept or self._renewal(name, found) <= self._now()
-
-    def _young(self, name: str) -> float:
-        """Seconds for which the certificate that this process has stored is too new to be renewed.
-
-        They are counted by the monotonic clock: when the wall clock is wrong each new certificate may seem to be due.
-        """
-        found = self.certificates.certificate(name)
-        if found is None or not found.is_kept:
-            return 0.0
-        left: float = self._young_until.get(name, float("-inf")) - self._clock.seconds()
-        return max(0.0, left)
-
-    def _is_valid(self, name: str) -> bool:
-        found = self.certificates.certificate(name)
-        return found is not None and found.pair.not_valid_before <= self._now() < found.pair.not_valid_after
-
-    def _renewal(self, name: str, found: StoredCertificate) -> datetime:
-        window = self._advice.window(name, found.identifier)
-        return renewal_time(
-            found.pair.not_valid_before, found.pair.not_valid_after, window, found.stored, found.identifier or ""
-        )
-
-    def _askable(self) -> Iterator[tuple[str, str]]:
-        for name in self._names:
-            found = self.certificates.certificate(name)
-            if found is not None and found.identifier is not None and self._is_valid(name):
-                yield name, found.identifier
 
     def _start(self, name: str) -> None:
         self._tried_at[name] = self._clock.seconds()
@@ -262,24 +212,24 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
     def _fault(self, failure: Failure, name: str) -> None:
         if not failure.check(CancelledError):
             self._log.failure("no certificate was ordered for {name}", failure, name=name)
-            self._backoffs[name].failed("a fault of our own: see the log")
+            self._standing.backoff(name).failed("a fault of our own: see the log")
 
     # -- one try
 
     async def _try(self, name: str) -> None:
-        backoff = self._backoffs[name]
+        backoff = self._standing.backoff(name)
         try:
             taken = lock(self._root / "locks" / f"{name}.lock")
         except OSError as error:
-            self._failed(name, f"the cache directory cannot be written to: {error}", backoff)
+            self._standing.failed(name, f"the cache directory cannot be written to: {error}")
             return
         if taken is None:
             return  # another server on this cache is at it
         with closing(taken):
             self.certificates.refresh()
             backoff.reload()
-            self._authority_backoff.reload()
-            if not self._is_due(name) or backoff.wait or self._authority_backoff.wait:
+            self._standing.authority.reload()
+            if not self._standing.is_due(name) or backoff.wait or self._standing.authority.wait:
                 return
             try:
                 if self.certificates.is_unkept(name):
@@ -288,7 +238,7 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
                     return
                 backoff.begin()
             except OSError as error:  # so that nothing is ordered that could not be kept
-                self._failed(name, f"the cache directory cannot be written to: {error}", backoff)
+                self._standing.failed(name, f"the cache directory cannot be written to: {error}")
                 return
             await self._order(name, backoff)
 
@@ -308,33 +258,23 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
                 backoff.failed(str(error))
             else:
                 backoff.undo()
-            self._authority_failed(name, error)
+            self._standing.authority_failed(name, error)
         except Unavailable as error:
             if name in self._ordered:  # it was there, and has counted the order
-                self._failed(name, f"{error}{_DOCTOR}", backoff, error.retry_after)
-                self._authority_answers()
+                self._standing.gone_half_way(name, error)
+                self._standing.authority_answers()
             else:
                 backoff.undo()
-                self._authority_failed(name, error)
+                self._standing.authority_failed(name, error)
         except AcmeError as error:
-            self._failed(name, str(error), backoff, error.retry_after)
-            self._authority_answers()
+            self._standing.failed(name, str(error), error.retry_after)
+            self._standing.authority_answers()
         except (OSError, CertificateError) as error:
-            self._failed(name, f"the certificate cannot be kept: {error}", backoff)
+            self._standing.failed(name, f"the certificate cannot be kept: {error}")
         else:
-            self._has_come(name, kind, backoff)
-            self._authority_answers()
-
-    def _has_come(self, name: str, kind: str, backoff: Backoff) -> None:
-        found = self.certificates.certificate(name)
-        if found is not None:
-            young = youth(found.pair.not_valid_before, found.pair.not_valid_after)
-            self._young_until[name] = self._clock.seconds() + young.total_seconds()
-        if self._is_due(name):
-            self._failed(name, _WRONG_CLOCK.format(now=self._now().isoformat(" ", "minutes")), backoff)
-        else:
-            backoff.succeeded(kind)
-            self._fetcher.reset_pace()
+            if self._standing.has_come(name, kind):
+                self._fetcher.reset_pace()
+            self._standing.authority_answers()
 
     async def _order_by(self, name: str, kinds: Iterable[str]) -> str:
         """Order with one kind of challenge, and if that fails with the next; the one that was met."""
@@ -376,81 +316,9 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
         self._generate_key = client.make_key
         return super()._issue_cert(client, server_name)
 
-    # -- what comes of it
-
-    def _served(self, name: str) -> None:
-        found = self.certificates.certificate(name)
-        assert found is not None
-        self._log.info(
-            "serving the certificate for {name}: valid until {ends}, to be renewed at {renewal}",
-            name=name,
-            ends=found.pair.not_valid_after.isoformat(" ", "minutes"),
-            renewal=self._renewal(name, found).isoformat(" ", "minutes"),
-        )
-
-    def _failed(self, name: str, error: str, backoff: Backoff, retry_after: float = 0.0) -> None:
-        self._tell(name, error, backoff.failed(error, REFUSED, retry_after))
-
-    def _authority_failed(self, name: str, error: AcmeError) -> None:
-        backoff = self._authority_backoff
-        if backoff.wait:
-            return  # orders that were under way at the same time tell the same
-        delays = REFUSED if isinstance(error, AccountRefused) else UNAVAILABLE
-        longest = LONGEST_SECONDS
-        if delays is UNAVAILABLE:
-            left = min((self._seconds_left(name) for name in self._names), default=0.0)
-            longest = min(max(_URGENT_SECONDS, left / 10), LONGEST_SECONDS)
-        delay = backoff.failed(str(error), delays, error.retry_after, longest)
-        if self._told[0] != str(error) or self._clock.seconds() - self._told[1] >= _TELL_AGAIN:
-            self._told = (str(error), self._clock.seconds())
-            self._tell(name, f"{error}{_DOCTOR if delays is UNAVAILABLE else ''}", delay)
-
-    def _authority_answers(self) -> None:
-        if self._authority_backoff.failures:
-            self._authority_backoff.succeeded()
-
-    def _seconds_left(self, name: str) -> float:
-        found = self.certificates.certificate(name)
-        return 0.0 if found is None else (found.pair.not_valid_after - self._now()).total_seconds()
-
-    def _tell(self, name: str, error: str, delay: float) -> None:
-        found = self.certificates.certificate(name)
-        if found is None:
-            self._log.error(
-                "no certificate for {name}, a self-signed one is served: {error} (next try in {delay:.0f} s)",
-                name=name,
-                error=error,
-                delay=delay,
-            )
-        else:
-            self._log.error(
-                "the certificate for {name} is not renewed, and ends at {ends}: {error} (next try in {delay:.0f} s)",
-                name=name,
-                ends=found.pair.not_valid_after.isoformat(" ", "minutes"),
-                error=error,
-                delay=delay,
-            )
-
-    def _status(self, name: str) -> CertificateStatus:
-        found = self.certificates.certificate(name)
-        due = self._is_due(name)
-        backoffs = (self._backoffs[name], self._authority_backoff)
-        return CertificateStatus(
-            name,
-            None if found is None else found.pair.not_valid_after,
-            self._is_valid(name),
-            None if found is None or not found.is_kept else self._renewal(name, found),
-            next((backoff.error for backoff in backoffs if backoff.error is not None), None) if due else None,
-            max(self._young(name), *(backoff.wait for backoff in backoffs)) if due else 0.0,
-        )
-
     def _tell_who_waits(self) -> None:
         """Keep the promise of `when_certs_valid`: it fires when each name has a certificate, or has been tried."""
-        tried = (
-            self._is_valid(name) or self._backoffs[name].failures or self._authority_backoff.failures
-            for name in self._names
-        )
-        if not self.ready and not self._trying and all(tried):
+        if not self.ready and not self._trying and all(map(self._standing.was_tried, self._standing.names)):
             self.ready = True
             while self._waiting:
                 self._waiting.pop(0).callback(None)

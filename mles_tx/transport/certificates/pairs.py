@@ -39,6 +39,7 @@ class Pair:
         not_valid_before: when it begins, with its zone.
         not_valid_after: when it ends, with its zone.
         context: the TLS context that shows it.
+        is_self_signed: whether it is its own issuer.
         digest: SHA-256 over it and its chain.
     """
 
@@ -46,6 +47,7 @@ class Pair:
     not_valid_before: datetime
     not_valid_after: datetime
     context: SSL.Context
+    is_self_signed: bool
     digest: bytes
 
 
@@ -93,13 +95,14 @@ def pair_from_pem(objects: Sequence[pem.AbstractPEMObject]) -> Pair:
         raise CertificateError(_WRONG_KIND)
     try:
         names, begins, ends = names_of(chain[0]), chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
+        is_self_signed = chain[0].issuer == chain[0].subject
         belongs = key.public_key() == chain[0].public_key()
     except Exception:  # names and extensions are parsed only now
         raise CertificateError(_DAMAGED) from None
     if not belongs:
         raise CertificateError("the key does not belong to the certificate: give matching files")
     try:
-        return Pair(names, begins, ends, make_context(chain, key), _digest(chain))
+        return Pair(names, begins, ends, make_context(chain, key), is_self_signed, _digest(chain))
     except SSL.Error:
         raise CertificateError("the key or the certificate is too short or too weak for TLS: make a new one") from None
     except Exception:

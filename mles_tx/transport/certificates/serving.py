@@ -21,16 +21,13 @@ from zope.interface import implementer
 
 from mles_tx.transport.contexts import ICertificates
 
-from .files import sweep_new
+from .files import SWEEP_SECONDS, sweep_new
 from .names import covers
 from .pairs import CertificateError, Pair, pair_from_pem
 from .renewal import certificate_id
 from .store import CertificateDirectory
 
 __all__ = ["CertificateStatus", "StoredCertificate", "StoredCertificates"]
-
-#: Seconds between two looks for what crashes have left behind.
-_SWEEP_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class StoredCertificates:
     def refresh(self) -> None:
         """Look for what has changed in the directory. A broken file changes nothing but the log."""
         now = self._now().timestamp()
-        if abs(now - self._swept) >= _SWEEP_SECONDS:
+        if abs(now - self._swept) >= SWEEP_SECONDS:
             self._swept = now
             sweep_new(self._path, now)
         for name in self._names:
