@@ -233,8 +233,7 @@ class Options(LayeredOptions):
                 self["trusted-proxy"].append(network.strip())
 
     def opt_origin(self, value: str) -> None:
-        """Origin whose web pages may connect, like https://example.org; more of them by commas, or by giving the
-        option again. [default: any; without --domains this machine's]"""
+        """Origin of pages that may connect; more by commas, or given again. [default: any; without --domains local]"""
         self["origin"].extend(origin.strip() for origin in value.split(","))
 
     def parse(self, options: Sequence[str] | None = None) -> None:
