@@ -327,7 +327,15 @@ class MemoryHistory:
         log = self._logs.get(channel)
         if log is None:
             return _LogReplay((), 0)
+        self._memory += log.append((), self._limit, self._max_bytes)  # the limit may have been lowered meanwhile
         return log.replay(uid, history, since)
+
+    def change(self, limit: int, total_bytes: int) -> None:
+        """Remember more, or less, from now on; a channel that has too many messages loses them when it is used."""
+        self._limit = limit
+        self._total_bytes = total_bytes
+        if self._memory > total_bytes:
+            self._make_room(None)
 
     def sweep(self) -> None:
         oldest = self._clock.seconds() - IDLE_SECONDS
@@ -347,7 +355,7 @@ class MemoryHistory:
                 return True
         return False
 
-    def _make_room(self, speaking: str) -> None:
+    def _make_room(self, speaking: str | None) -> None:
         """Come down to nine tenths, so that this is not done for every message."""
         enough = self._total_bytes * 9 // 10
         for spared in (True, False):
@@ -356,6 +364,8 @@ class MemoryHistory:
                     return
                 if channel != speaking and not (spared and self._listener.has_members(channel)):
                     self._forget(channel)
+        if speaking is None:
+            return
         log = self._logs[speaking]
         before = log.memory
         log.shrink(before - (self._memory - enough))

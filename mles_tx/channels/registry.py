@@ -40,7 +40,8 @@ class ChannelRegistry:
         history: where messages are remembered; it is started here.
         metrics: where messages are counted, and everything else that happens to its members.
         max_channels: channels with members or a history. When a new one is one too many, the least recently
-            used without members is forgotten; when all have members, the newcomer is refused.
+            used without members is forgotten; when all have members, the newcomer is refused. It may be changed;
+            those that are there stay.
     """
 
     _log = Logger()
@@ -55,7 +56,7 @@ class ChannelRegistry:
         self._clock = clock
         self._history = history
         self.metrics = Metrics() if metrics is None else metrics
-        self._max_channels = max_channels
+        self.max_channels = max_channels
         self._channels: dict[str, Channel] = {}
         self._member_count = 0
         self._dirty: list[Channel] = []
@@ -205,11 +206,11 @@ class ChannelRegistry:
 
     def _make_room(self) -> bool:
         # When as many have members as there may be at all, there is nothing to look for.
-        return len(self._channels) < self._max_channels and self._history.forget_one()
+        return len(self._channels) < self.max_channels and self._history.forget_one()
 
     def _is_full(self) -> bool:
         # Nearly every channel with members has a history, so that the larger number is the number of both.
-        return max(len(self._channels), len(self._history.channels())) >= self._max_channels
+        return max(len(self._channels), len(self._history.channels())) >= self.max_channels
 
     def _holder(self, header: Header) -> IMember | None:
         channel = self._channels.get(header.channel)

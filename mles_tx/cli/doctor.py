@@ -3,10 +3,9 @@
 It changes nothing, and orders nothing.
 """
 
-import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from io import TextIOWrapper
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.python import usage
 
-import mles_tx
-from mles_tx.service.config import ConfigError, ServerConfig, state_directory
-from mles_tx.service.parsing import canonical_address, directory_url, domain_names, whole_number
-from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority
+from mles_tx.service.common import CommonOptions
+from mles_tx.service.config import ServerConfig
+from mles_tx.service.parsing import whole_number
+from mles_tx.transport.certificates.authority import LETS_ENCRYPT, Authority
 
 if TYPE_CHECKING:
     from .checks import Check, Finding, Result
@@ -52,13 +51,15 @@ def _dns_server(text: str) -> tuple[str, int]:
     return address, whole_number("--dns", 1, 65535)(port)
 
 
-class DoctorOptions(usage.Options):
+class DoctorOptions(CommonOptions):
     """What `mles-tx doctor` understands. Options of the server have the server's names and defaults.
 
     Args:
         environ: the environment; `STATE_DIRECTORY` is looked at.
     """
 
+    command = "mles-tx doctor"
+    wrong = 2
     synopsis = "[options]"
     longdesc = (
         "Looks at what a first certificate depends on: names, ports, the cache, the clock, CAA records and the"
@@ -74,7 +75,7 @@ class DoctorOptions(usage.Options):
 
     optParameters = (
         ["acme-ca", None, None, "PEM file with the root of the certificate authority's own https.", Path],
-        ["acme-directory", None, None, "URL of the authority's directory. [default: Let's Encrypt]", directory_url],
+        ["acme-directory", None, None, "URL of the authority's directory. [default: Let's Encrypt]"],
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
         ["dns", None, None, "DNS server to ask, as ADDRESS or ADDRESS:PORT. [default: the system's]", _dns_server],
         ["port", "p", 443, "Port the server listens on.", whole_number("--port", 1, 65535)],
@@ -87,63 +88,17 @@ class DoctorOptions(usage.Options):
         ],
     )
 
-    def __init__(self, environ: Mapping[bytes, bytes] = os.environb) -> None:
-        super().__init__()
-        self._environ = environ
-        self["domains"] = []
-        self["interface"] = []
-
-    def opt_domains(self, value: str) -> None:
-        """Domain the certificate is for; more of them by commas, or by giving the option again."""
-        self["domains"].extend(domain for domain in domain_names(value) if domain not in self["domains"])
-
-    opt_d = opt_domains
-
-    def opt_interface(self, value: str) -> None:
-        """Address the server listens on; may be given again. [default: all]"""
-        self["interface"].append(canonical_address(value))
-
-    opt_h = usage.Options.opt_help
-
-    def opt_version(self) -> NoReturn:
-        """Show the version and exit."""
-        print(f"mles_tx {mles_tx.__version__}")
-        sys.exit(0)
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse; on an error, say in one line what is wrong and exit with code 2."""
-        try:
-            super().parseOptions(options)
-        except (usage.UsageError, ConfigError) as error:
-            text = str(error)
-            if not text.startswith("--"):
-                text += "; --help lists the options"
-            sys.stderr.write(f"mles-tx doctor: {text}\n")
-            sys.exit(2)
-
     def postOptions(self) -> None:
         if not self["domains"]:
             raise usage.UsageError("--domains: give the domains the certificate is to be for")
-        if self["staging"] and self["acme-directory"] is not None:
-            raise usage.UsageError("--staging: of no use with --acme-directory; leave one of them away")
+        try:
+            _ = Authority(self.directory or LETS_ENCRYPT)
+        except ValueError as error:
+            raise usage.UsageError(str(error)) from None
         # The server's own rules; without TLS it asks for no certificate.
         ServerConfig(domains=tuple(self["domains"]), interfaces=tuple(self["interface"]), tls=False)
         if self["redirect"] and self["redirect-port"] is None:
             self["redirect-port"] = _REDIRECT_PORT
-
-    @property
-    def directory(self) -> str:
-        """The URL of the authority's directory."""
-        given: str | None = self["acme-directory"]
-        return given or (LETS_ENCRYPT_STAGING if self["staging"] else LETS_ENCRYPT)
-
-    @property
-    def cache(self) -> Path:
-        """The directory for certificates."""
-        # systemd lists several with colons; the first is ours.
-        by_systemd = self._environ.get(b"STATE_DIRECTORY", b"").split(b":")[0]
-        given: Path | None = self["cache"]
-        return given or (Path(os.fsdecode(by_systemd)) if by_systemd else state_directory())
 
 
 def make_checks(options: DoctorOptions, reactor: Any) -> "list[Check]":
@@ -167,7 +122,12 @@ def make_checks(options: DoctorOptions, reactor: Any) -> "list[Check]":
     from .lookups import Dns
     from .threads import in_daemon_thread
 
-    url, cache, port, redirect_port = options.directory, options.cache, options["port"], options["redirect-port"]
+    url, cache, port, redirect_port = (
+        options.directory or LETS_ENCRYPT,
+        options.cache,
+        options["port"],
+        options["redirect-port"],
+    )
     domains, is_public = options["domains"], options["acme-directory"] is None
     interfaces = options["interface"] or ["0.0.0.0", *(["::"] if has_ipv6() else [])]
     agent = verifying_agent(reactor, options["acme-ca"])

@@ -33,7 +33,9 @@ def serve(options: Options) -> None:
             print(line, flush=True)
 
     # Not before the reactor runs: from the moment it says that it serves, it can also be stopped.
-    program = Program(config, reactor, partial(reactor.callWhenRunning, announce), log)
+    program = Program(
+        config, reactor, partial(reactor.callWhenRunning, announce), log, reread=lambda: options.reread().config()
+    )
     program.privilegedStartService()
     program.startService()
     reactor.addSystemEventTrigger("before", "shutdown", program.stopService)

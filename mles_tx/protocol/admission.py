@@ -29,6 +29,11 @@ class AddressWindow:
     def __len__(self) -> int:
         return len(self._windows)
 
+    def change(self, limit: int, seconds: float) -> None:
+        """Go on with another limit and length; what was counted stays."""
+        self._limit = limit
+        self._seconds = seconds
+
     def admit(self, address: str, now: float) -> bool:
         """Count a connection; False when it is one too many."""
         self.forget_expired(now)

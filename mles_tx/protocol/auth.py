@@ -6,6 +6,7 @@ here: it proves knowledge of the server's key and nothing else. TLS keeps it fro
 """
 
 import re
+from collections.abc import Sequence
 from hmac import compare_digest
 
 from siphashc import siphash
@@ -36,20 +37,26 @@ def auth_value(uid: str, channel: str, key: bytes | None = None) -> str:
     return f"{digest(uid.encode('ascii') + channel.encode('ascii') + (key or b'')):016x}"
 
 
-def check_auth(uid: str, channel: str, auth: str | None, key: bytes | None) -> None:
-    """Refuse a header whose auth is missing or wrong.
+def check_auth(uid: str, channel: str, auth: str | None, keys: Sequence[bytes]) -> None:
+    """Refuse a header whose auth is missing or wrong. Any of the keys will do.
 
     Without a key an auth may be missing, but one that is there has to be right all the same: a client
     that was given a key must not believe that it was checked.
+
+    The time it takes tells neither how much of a value was right nor which of the keys it belongs to.
 
     Raises:
         ProtocolViolation: AUTH_REQUIRED, HEADER_AUTH or AUTH_WRONG.
     """
     if auth is None:
-        if key is not None:
+        if keys:
             raise ProtocolViolation(CloseReason.AUTH_REQUIRED)
         return
     if _HEX.fullmatch(auth) is None:
         raise ProtocolViolation(CloseReason.HEADER_AUTH)
-    if not compare_digest(auth.lower().zfill(16), auth_value(uid, channel, key)):
+    given = auth.lower().zfill(16)
+    is_right = False
+    for key in keys or (None,):
+        is_right |= compare_digest(given, auth_value(uid, channel, key))
+    if not is_right:
         raise ProtocolViolation(CloseReason.AUTH_WRONG)

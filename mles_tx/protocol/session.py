@@ -13,6 +13,7 @@ moves it from one state to another is in `TRANSITIONS`.
     ============  ==========  ==========  =======
 """
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from .auth import check_auth
@@ -55,14 +56,15 @@ class Session:
     """The rules for one connection.
 
     Args:
-        key: the server's key, or None.
+        keys: the server's keys, any of which lets in; none: everybody is let in. They may change until the
+            header comes.
     """
 
-    __slots__ = ("_early", "_key", "state")
+    __slots__ = ("_early", "keys", "state")
 
-    def __init__(self, key: bytes | None) -> None:
+    def __init__(self, keys: Sequence[bytes]) -> None:
         self.state = State.AWAIT_HEADER
-        self._key = key
+        self.keys = keys
         self._early: list[bytes] = []
 
     def receive(self, payload: bytes, is_binary: bool) -> Header | bytes | None:
@@ -79,7 +81,7 @@ class Session:
             return encode_message(payload, is_binary)
         if self.state is State.AWAIT_HEADER:
             header = parse_header(payload, is_binary)
-            check_auth(header.uid, header.channel, header.auth, self._key)
+            check_auth(header.uid, header.channel, header.auth, self.keys)
             self._move(Event.HEADER)
             return header
         if self.state is State.JOINING:

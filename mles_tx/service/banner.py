@@ -27,7 +27,7 @@ def banner(
         redirect_port: where it sends browsers from http to https; None: nowhere.
     """
     if config.is_local:
-        needs_key = ["Clients need the key to join."] if config.key else []
+        needs_key = [f"Clients need {_keys(config)} to join."] if config.keys else []
         return [*_local(port), *needs_key, _connections(connections)]
     scheme, plain = ("wss", 443) if config.speaks_tls else ("ws", 80)
     suffix = "" if port == plain else f":{port}"
@@ -37,7 +37,7 @@ def banner(
     lines += [_certificate(config, state) for state in certificates]
     if redirect_port is not None:
         lines.append(f"sending browsers from http on port {redirect_port} to https")
-    lines.append("to join, clients need the key" if config.key else "everybody may join")
+    lines.append(f"to join, clients need {_keys(config)}" if config.keys else "everybody may join")
     lines.append(_connections(connections))
     return lines
 
@@ -55,6 +55,11 @@ def _certificate(config: ServerConfig, state: CertificateState) -> str:
     if state.error:
         line += f"; the last order failed: {state.error} (next try in {state.next_try:.0f} s)"
     return line
+
+
+def _keys(config: ServerConfig) -> str:
+    number = len(config.keys)
+    return "the key" if number == 1 else f"one of {number} keys"
 
 
 def _connections(number: int) -> str:

@@ -4,6 +4,7 @@ Start: read the operator's files, which may need root; then, with root given up,
 is to be served until an ordered certificate is there is made at once, so that serving never waits.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -22,12 +23,13 @@ from mles_tx.transport.certificates.store import CertificateDirectory
 from mles_tx.transport.contexts import ICertificates
 from mles_tx.transport.tcp import Preface
 
+from .changing import Change
 from .config import ServerConfig
 
 if TYPE_CHECKING:
     from mles_tx.transport.certificates.issuing import IssuingService
 
-__all__ = ["CertificateService", "CertificateState"]
+__all__ = ["CertificateService", "CertificateState", "changed_pairs", "read_pairs", "read_pairs_again", "shortcomings"]
 
 #: Seconds between two looks at what is near its end.
 _LOOK_SECONDS = 3600.0
@@ -145,7 +147,7 @@ class CertificateService(Service):
         """
         super().privilegedStartService()
         if self._config.listen:
-            self._pairs = [pair_from_files(chain, key) for chain, key in self._config.certificates]
+            self._pairs = read_pairs(self._config)
             if self._config.acme_names:
                 # Once root is given up, Python itself may lie where it cannot be read.
                 import_module("mles_tx.transport.certificates.issuing")
@@ -184,6 +186,27 @@ class CertificateService(Service):
             issuing.startService()
             self._issuing, self._shown = issuing, issuing.certificates
 
+    def show(self, config: ServerConfig, pairs: Sequence[Pair]) -> None:
+        """Show other files of the operator's from the next handshake on.
+
+        Args:
+            config: which files.
+            pairs: what is in them.
+        """
+        self._config = config
+        self._warned.clear()
+        # Who has been here with the same certificate can go on with the session it had.
+        known = {pair.digest: pair for pair in self._pairs}
+        self._pairs = [known.get(pair.digest, pair) for pair in pairs]
+        if self._fixed is not None:
+            self._fixed.show(self._pairs)
+            self._warn()
+
+    @property
+    def pairs(self) -> Sequence[Pair]:
+        """What is shown of the operator's files, or was signed here; empty before the start."""
+        return self._pairs
+
     def stopService(self) -> "Deferred[Any]":
         super().stopService()
         if self._timer is not None:
@@ -207,21 +230,60 @@ class CertificateService(Service):
             self._log.failure("the certificates could not be looked at")
 
     def _warn(self) -> None:
-        if not self._config.certificates:
-            return
-        now = datetime.now(UTC)
-        for pair in self._pairs:
-            names = ", ".join(pair.names)
-            if pair.not_valid_after <= now and names not in self._warned:
-                self._warned.add(names)
-                self._log.warn("the certificate for {names} has expired: replace it", names=names)
-        for domain in self._config.domains:
-            if domain not in self._warned and not any(covers(pair.names, domain) for pair in self._pairs):
-                self._warned.add(domain)
-                self._log.warn("no certificate is for {domain}: clients will refuse it", domain=domain)
+        if self._config.certificates:
+            for about, text in shortcomings(self._config, self._pairs, datetime.now(UTC)):
+                if about not in self._warned:
+                    self._warned.add(about)
+                    self._log.warn("{text}", text=text)
 
     def _pair_for(self, domain: str) -> Pair:
         return next((pair for pair in self._pairs if covers(pair.names, domain)), self._pairs[0])
+
+
+def read_pairs(config: ServerConfig) -> list[Pair]:
+    """The operator's certificates.
+
+    Raises:
+        CertificateError: a file cannot be used.
+    """
+    return [pair_from_files(chain, key) for chain, key in config.certificates]
+
+
+def read_pairs_again(config: ServerConfig) -> list[Pair]:
+    """The operator's certificates, read while the server runs.
+
+    Raises:
+        CertificateError: a file cannot be used, or is something that would keep the server waiting.
+    """
+    for pair in config.certificates:
+        for option, path in zip(("--certificate", "--private-key"), pair, strict=True):
+            if path.exists() and not path.is_file():
+                raise CertificateError(f"{option} {path}: no regular file, so it cannot be read again")
+    return read_pairs(config)
+
+
+def changed_pairs(before: Sequence[Pair], after: Sequence[Pair]) -> list[Change]:
+    """How the certificates that are shown differ; their files may be called the same."""
+    if not after or [pair.digest for pair in before] == [pair.digest for pair in after]:
+        return []
+    return [Change("certificates", _told(before), _told(after))]
+
+
+def _told(pairs: Sequence[Pair]) -> str:
+    told = (f"{', '.join(pair.names)} until {pair.not_valid_after:%Y-%m-%d %H:%M}Z" for pair in pairs)
+    text = "; ".join(told) or "none"
+    return text if text.isprintable() else repr(text)
+
+
+def shortcomings(config: ServerConfig, pairs: Sequence[Pair], now: datetime) -> Iterator[tuple[str, str]]:
+    """What clients will not like about the operator's certificates: what it is about, and a line."""
+    for pair in pairs:
+        if pair.not_valid_after <= now:
+            names = ", ".join(pair.names)
+            yield names, f"the certificate for {names} has expired: replace it"
+    for domain in config.domains:
+        if not any(covers(pair.names, domain) for pair in pairs):
+            yield domain, f"no certificate is for {domain}: clients will refuse it"
 
 
 def _is_good(pair: Pair, domain: str, now: datetime) -> bool:

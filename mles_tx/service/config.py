@@ -16,7 +16,7 @@ from mles_tx.protocol.forwarded import TrustedProxies, parse_network
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.inherited import SystemdSocket
-from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
+from mles_tx.transport.origins import ListedOrigins, OriginPolicy, any_origin, pages_of_this_machine
 
 from .endpoints import Endpoint
 from .privileges import Account
@@ -108,6 +108,9 @@ class ServerConfig:
         redirect_on: sockets for that which listen already when the process starts.
         wwwroot: directory with one directory a domain; None: the bundled page.
         key: the server's key, not empty; None: none is needed to join.
+        other_keys: more keys, none of them empty: any of them lets in as well, as while a key is being changed.
+        origins: which web pages may connect, each as `https://example.org`; none: any, or in the local mode those
+            of this machine.
         limit: messages in a channel's history, 1 to 999999.
         ping_interval: seconds between two pings, 1 or more.
         max_missed_pongs: pings that may stay unanswered, 1 to 9.
@@ -150,6 +153,8 @@ class ServerConfig:
     redirect_on: tuple[SystemdSocket, ...] = ()
     wwwroot: Path | None = None
     key: bytes | None = field(default=None, repr=False)
+    other_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    origins: tuple[str, ...] = ()
     limit: int = 200
     ping_interval: float = 24.0
     max_missed_pongs: int = 3
@@ -199,6 +204,13 @@ class ServerConfig:
         self._check_proxies()
         if self.key == b"":
             raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
+        if b"" in self.other_keys:
+            raise ConfigError("--key-file: a key is empty; write the key into the file")
+        for origin in self.origins:
+            try:
+                ListedOrigins([origin])
+            except ValueError as error:
+                raise ConfigError(f"--origin {origin!r}: {error}") from None
         if self.wwwroot is not None and not self.wwwroot.is_dir():
             raise ConfigError(f"--wwwroot {self.wwwroot}: not a directory; make it, or leave the option away")
         if self.is_local:
@@ -272,10 +284,8 @@ class ServerConfig:
             self._refuse_acme(f"{reason}; leave it away", redirect=False)
         try:
             _ = self.authority
-        except ValueError:
-            raise ConfigError(
-                f"--acme-directory {self.acme_directory!r}: give the https:// URL of the authority's directory"
-            ) from None
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     def _refuse_acme(self, reason: str, *, redirect: bool = True) -> None:
         """Say that an option would do nothing, if it is given."""
@@ -360,6 +370,14 @@ class ServerConfig:
         return {domain: domain for domain in self.domains}
 
     @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys any of which lets in; none: everybody may join."""
+        own = () if self.key is None else (self.key,)
+        return tuple(dict.fromkeys((*own, *self.other_keys)))
+
+    @property
     def origin_allowed(self) -> OriginPolicy:
         """Which web pages may connect."""
+        if self.origins:
+            return ListedOrigins(self.origins)
         return pages_of_this_machine if self.is_local and self.listen else any_origin

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from mles_tx.metrics import MetricsSnapshot
 
+from .changing import Change
 from .config import ServerConfig
 from .server import MlesService
 
@@ -40,6 +41,14 @@ class ServerHandle:
     def metrics(self) -> MetricsSnapshot:
         """Its metrics now."""
         return self.service.metrics()
+
+    def reload(self, config: ServerConfig) -> list[Change]:
+        """Change to another configuration without losing anybody: see `MlesService.reload`.
+
+        Raises:
+            CertificateError: a certificate file cannot be used; then nothing has changed.
+        """
+        return self.service.reload(config)
 
     def shutdown(self) -> "Deferred[None]":
         """Stop it: members are told and drained. Any number of times.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -28,6 +28,7 @@ from mles_tx.web.files import FileStock, SiteFiles
 from mles_tx.web.hosts import make_site
 from mles_tx.web.policy import Policy
 from mles_tx.web.quick import QuickAnswers
+from mles_tx.web.slots import FileSlots
 
 from .certificates import CertificateService
 from .config import ServerConfig
@@ -70,14 +71,9 @@ class Listener(PortService):
         self.websocket = MlesFactory(
             reactor,
             registry,
-            Settings(
-                key=config.key,
-                ping_interval=config.ping_interval,
-                max_missed_pongs=config.max_missed_pongs,
-                rate_limit=config.rate_limit,
-                origin_allowed=config.origin_allowed,
-            ),
+            _settings(config),
         )
+        self._slots = FileSlots(config.filelimit)
         self.admission = Admission(
             reactor,
             metrics,
@@ -93,7 +89,7 @@ class Listener(PortService):
         )
         share = TurnShare(reactor, PIECES_PER_TURN)
         self.bodies = BodyCache(config.compression_cache * 1024 * 1024, self._in_thread)
-        sites = self._sites(FileStock(DeferredSemaphore(config.filelimit), self.bodies, share))
+        sites = self._sites(FileStock(self._slots, self.bodies, share))
         policy = Policy(config.speaks_tls, config.cors, certificates.demands_tls)
         self.door = DoorFactory(
             reactor,
@@ -103,6 +99,16 @@ class Listener(PortService):
             QuickAnswers(sites, policy, time.time).answer,
             share,
             self.admission,
+        )
+
+    def change(self, config: ServerConfig) -> None:
+        """Take over the limits, keys and origins of another configuration; connections go on."""
+        self._config = config
+        self.websocket.change(_settings(config))
+        self._slots.change(config.filelimit)
+        self.spread = float(config.drain)
+        self.admission.change(
+            config.connections_per_ip, config.per_ip_window, connections_for(descriptor_limit(), config.filelimit)
         )
 
     def make_port(self, bound: socket.socket) -> ListeningPort:
@@ -136,3 +142,13 @@ class Listener(PortService):
                 self._log.warn("{root} is not a directory: {host} has no pages", root=str(root), host=host)
             sites[host] = SiteFiles(root, stock)
         return sites
+
+
+def _settings(config: ServerConfig) -> Settings:
+    return Settings(
+        keys=config.keys,
+        ping_interval=config.ping_interval,
+        max_missed_pongs=config.max_missed_pongs,
+        rate_limit=config.rate_limit,
+        origin_allowed=config.origin_allowed,
+    )

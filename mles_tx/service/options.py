@@ -1,4 +1,4 @@
-"""The command line and the environment: parsed, one option at a time.
+"""The options of the server: parsed, one at a time.
 
 An option appears here with its function. It must not import Autobahn: that would cost `twistd --help` a
 third of a second.
@@ -8,24 +8,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from twisted.python import usage
+from mles_tx.transport.certificates.authority import ExternalAccount
 
-import mles_tx
-from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
-
-from .config import LOG_FORMATS, LOG_LEVELS, ConfigError, ServerConfig, state_directory
+from .config import LOG_FORMATS, LOG_LEVELS, ConfigError, ServerConfig
 from .endpoints import endpoint
-from .parsing import (
-    canonical_address,
-    directory_url,
-    domain_names,
-    inherited_socket,
-    one_of,
-    user_account,
-    whole_number,
-)
+from .layered import LayeredOptions
+from .parsing import inherited_socket, one_of, user_account, whole_number
 from .privileges import Account
 
 __all__ = ["Options"]
@@ -33,22 +22,36 @@ __all__ = ["Options"]
 _HTTP_PORT = 80
 
 
-class Options(usage.Options):
+class Options(LayeredOptions):
     """What `twistd mles` and `mles-tx serve` understand.
 
     Args:
-        environ: the environment; `MLES_KEY` and `STATE_DIRECTORY` are looked at.
+        environ: the environment; `MLES_KEY`, `STATE_DIRECTORY` and what begins with `MLES_TX_` are looked at.
     """
 
+    command = "mles"
+    wrong = 1
     synopsis = "[options]"
     longdesc = (
         "A Mles v2 server. Without --domains it serves this machine alone, over plain HTTP and WebSocket"
         " on port 8080. With --domains it serves everybody, over TLS, with certificates it orders by itself;"
         " that agrees to the terms of the certificate authority, Let's Encrypt unless told otherwise. The"
-        " environment variable MLES_KEY holds the key that clients need to join, if any."
+        " environment variable MLES_KEY holds the key that clients need to join, if any. Every option can also be"
+        " given in the file of --config, or as a variable: MLES_TX_RATE_LIMIT=50."
     )
 
+    together = (
+        ("certificate", "private-key"),
+        ("staging", "acme-directory"),
+        ("acme-key-id", "acme-hmac-key"),
+        ("redirect", "redirect-port", "redirect-listen"),
+    )
+    path_lists = ("certificate", "private-key", "key-file")
+    not_in_environment = ("check",)
+    not_in_file = ("check", "config")
+
     optFlags = (
+        ["check", None, "Look whether a server could start with these settings, say so and exit; binds nothing."],
         ["cors", None, "Isolate pages from those of other origins (COOP, COEP and CORP), as SharedArrayBuffer needs."],
         ["no-metrics-logging", None, "Do not log the metrics every 10 seconds. SIGUSR1 logs them at any time."],
         ["no-tls", None, "Plain HTTP and WebSocket, for use behind a proxy that speaks TLS."],
@@ -64,7 +67,6 @@ class Options(usage.Options):
             None,
             None,
             "URL of the directory of another certificate authority. [default: Let's Encrypt]",
-            directory_url,
         ],
         ["acme-hmac-key", None, None, "File with the HMAC key of --acme-key-id, as the authority gave it.", Path],
         ["acme-key-id", None, None, "Account with the authority that ours is to be bound to, where it asks for one."],
@@ -85,6 +87,13 @@ class Options(usage.Options):
             whole_number("--compression-cache", 1, 999999, or_zero=True),
         ],
         [
+            "config",
+            None,
+            None,
+            "TOML file with options by their names; environment and command line are stronger.",
+            Path,
+        ],
+        [
             "drain",
             None,
             0,
@@ -92,7 +101,6 @@ class Options(usage.Options):
             " another one takes in. 0 tells all at once.",
             whole_number("--drain", 0, 3600),
         ],
-        ["key-file", None, None, "File with the key that clients need to join, instead of MLES_KEY.", Path],
         [
             "filelimit",
             "f",
@@ -204,36 +212,21 @@ class Options(usage.Options):
     )
 
     def __init__(self, environ: Mapping[bytes, bytes] = os.environb) -> None:
-        super().__init__()
-        self._environ = environ
-        self["domains"] = []
+        super().__init__(environ)
         self["email"] = []
-        self["interface"] = []
         self["listen"] = []
         self["redirect-listen"] = []
         self["certificate"] = []
+        self["key-file"] = []
+        self["origin"] = []
         self["private-key"] = []
         self["trusted-proxy"] = []
-
-    def opt_domains(self, value: str) -> None:
-        """Domain to serve; more of them by commas, or by giving the option again."""
-        for domain in domain_names(value):
-            if domain not in self["domains"]:
-                self["domains"].append(domain)
-
-    opt_d = opt_domains
 
     def opt_email(self, value: str) -> None:
         """Address the certificate authority may write to; may be given again."""
         self["email"].append(value)
 
     opt_e = opt_email
-
-    def opt_interface(self, value: str) -> None:
-        """Address to listen on; may be given again. [default: all, with --no-tls loopback]"""
-        address = canonical_address(value)
-        if address not in self["interface"]:
-            self["interface"].append(address)
 
     def opt_listen(self, value: str) -> None:
         """Socket to listen on that systemd passes, systemd:index=N or systemd:name=NAME; may be given again."""
@@ -251,6 +244,10 @@ class Options(usage.Options):
         """PEM file with the private key of the --certificate."""
         self["private-key"].append(Path(value))
 
+    def opt_key_file(self, value: str) -> None:
+        """File with a key that clients need to join; may be given again: any of them and MLES_KEY lets in."""
+        self["key-file"].append(Path(value))
+
     def opt_trusted_proxy(self, value: str) -> None:
         """Address or network of a proxy whose X-Forwarded-For is believed; more of them by commas, or by giving the
         option again."""
@@ -258,24 +255,22 @@ class Options(usage.Options):
             if network.strip() not in self["trusted-proxy"]:
                 self["trusted-proxy"].append(network.strip())
 
-    opt_h = usage.Options.opt_help
+    def opt_origin(self, value: str) -> None:
+        """Origin of pages that may connect; more by commas, or given again. [default: any; without --domains local]"""
+        self["origin"].extend(origin.strip() for origin in value.split(","))
 
-    def opt_version(self) -> NoReturn:
-        """Show the version and exit."""
-        print(f"mles_tx {mles_tx.__version__}")
-        sys.exit(0)
+    def parse(self, options: Sequence[str] | None = None) -> None:
+        super().parse(options)
+        config = self.config()
+        if self["check"]:
+            # Here, not above: nothing else needs OpenSSL so early.
+            from .checking import check
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse; on an error, say in one line what is wrong and exit with code 1."""
-        try:
-            super().parseOptions(options)
-            self.config()
-        except (usage.UsageError, ConfigError) as error:
-            text = str(error)
-            if not text.startswith(("--", "MLES_KEY")):
-                text += "; --help lists the options"
-            sys.stderr.write(f"mles: {text}\n")
-            sys.exit(1)
+            with self.naming():
+                lines = check(config)
+            for line in lines:
+                print(f"mles: {line}")
+            sys.exit(0)
 
     def config(self) -> ServerConfig:
         """The configuration these options stand for.
@@ -283,6 +278,11 @@ class Options(usage.Options):
         Raises:
             ConfigError: they do not fit together.
         """
+        with self.naming():
+            return self._config()
+
+    def _config(self) -> ServerConfig:
+        keys = self._keys()
         if len(self["certificate"]) != len(self["private-key"]):
             raise ConfigError("--certificate: each one needs its --private-key, given in the same order")
         return ServerConfig(
@@ -292,15 +292,17 @@ class Options(usage.Options):
             listen_on=tuple(self["listen"]),
             tls=not self["no-tls"],
             certificates=tuple(zip(self["certificate"], self["private-key"], strict=True)),
-            cache=self["cache"] or self._state_directory(),
+            cache=self.cache,
             emails=tuple(self["email"]),
-            acme_directory=self._acme_directory(),
+            acme_directory=self.directory,
             acme_ca=self["acme-ca"],
             acme_account=self._acme_account(),
             redirect_port=self._redirect_port(),
             redirect_on=tuple(self["redirect-listen"]),
             wwwroot=self["wwwroot"],
-            key=self._key(),
+            key=keys[0] if keys else None,
+            other_keys=keys[1:],
+            origins=tuple(dict.fromkeys(self["origin"])),
             limit=self["limit"],
             ping_interval=self["ping-interval"] / 1000,
             max_missed_pongs=self["max-missed-pongs"],
@@ -327,14 +329,6 @@ class Options(usage.Options):
         is_default = self["redirect"] and given is None and not self["redirect-listen"]
         return _HTTP_PORT if is_default else given
 
-    def _acme_directory(self) -> str | None:
-        directory: str | None = self["acme-directory"]
-        if not self["staging"]:
-            return directory
-        if directory is not None:
-            raise ConfigError("--staging: --acme-directory is given as well; keep one of them")
-        return LETS_ENCRYPT_STAGING
-
     def _acme_account(self) -> ExternalAccount | None:
         key_id, path = self["acme-key-id"], self["acme-hmac-key"]
         if key_id is None and path is None:
@@ -345,32 +339,22 @@ class Options(usage.Options):
             )
             raise ConfigError(f"{given}: needs {missing}; the authority gives both")
         try:
-            return ExternalAccount(key_id, path.read_text("ascii").strip())
-        except OSError as error:
-            raise ConfigError(f"--acme-hmac-key {path}: {error.strerror}; give a file that can be read") from None
+            return ExternalAccount(key_id, self.read("--acme-hmac-key", path).decode("ascii").strip())
         except ValueError:
             raise ConfigError(f"--acme-hmac-key {path}: no key in base64url; write the key into it") from None
 
-    def _state_directory(self) -> Path:
-        # systemd lists several with colons; the first is ours.
-        given = self._environ.get(b"STATE_DIRECTORY", b"").split(b":")[0]
-        if given:
-            return Path(os.fsdecode(given))
+    def _keys(self) -> tuple[bytes, ...]:
+        variable = self._environ.get(b"MLES_KEY")
+        keys = [] if variable is None else [variable]
+        for path in self["key-file"]:
+            key = self.read("--key-file", path).rstrip(b"\r\n")
+            if not key:
+                raise ConfigError(f"--key-file {path}: empty; write the key into it")
+            keys.append(key)
+        return tuple(dict.fromkeys(keys))
+
+    def home(self) -> Path | None:
         run_as: Account | None = self["run-as"]
         if run_as is not None and run_as.home is None and self["domains"] and not self["no-tls"]:
             raise ConfigError(f"--run-as {run_as}: has no home directory; give --cache, a directory of its own")
-        return state_directory(None if run_as is None else run_as.home)
-
-    def _key(self) -> bytes | None:
-        path, variable = self["key-file"], self._environ.get(b"MLES_KEY")
-        if path is None:
-            return variable
-        if variable is not None:
-            raise ConfigError("--key-file: MLES_KEY is set as well; keep one of them")
-        try:
-            key: bytes = path.read_bytes().rstrip(b"\r\n")
-        except OSError as error:
-            raise ConfigError(f"--key-file {path}: {error.strerror}; give a file that can be read") from None
-        if not key:
-            raise ConfigError(f"--key-file {path}: empty; write the key into it")
-        return key
+        return None if run_as is None else run_as.home

@@ -4,8 +4,8 @@ For all commands that have an option of the same name. It must not know what the
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from twisted.python import usage
 
@@ -14,30 +14,42 @@ from mles_tx.transport.inherited import SystemdSocket, systemd_socket
 from .privileges import Account, PrivilegeError, find_account
 
 __all__ = [
+    "WholeNumber",
     "canonical_address",
-    "directory_url",
     "domain_names",
     "inherited_socket",
+    "one_line",
     "one_of",
     "user_account",
     "whole_number",
 ]
 
-#: What a URL is made of, less what only fragments and logins need (RFC 8555 section 6.1 wants plain https).
-_NOT_IN_DIRECTORY_URL = frozenset('#@\\"<>')
 
+@dataclass(frozen=True, slots=True)
+class WholeNumber:
+    """The coerce function of an option whose value is a whole number in a range."""
 
-def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> Callable[[str], int]:
-    """A coerce function for a whole number in a range."""
+    option: str
+    low: int
+    high: int
+    or_zero: bool
 
-    def coerce(text: str) -> int:
+    def __call__(self, text: str) -> int:
         value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-        if low <= value <= high or (or_zero and value == 0):
+        if self.low <= value <= self.high or (self.or_zero and value == 0):
             return value
-        off = ", or 0 to switch it off" if or_zero else ""
-        raise usage.UsageError(f"{option} {text!r}: give a whole number from {low} to {high}{off}")
+        off = ", or 0 to switch it off" if self.or_zero else ""
+        raise usage.UsageError(f"{self.option} {text!r}: give a whole number from {self.low} to {self.high}{off}")
 
-    return coerce
+
+def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> WholeNumber:
+    """A coerce function for a whole number in a range."""
+    return WholeNumber(option, low, high, or_zero)
+
+
+def one_line(text: str) -> str:
+    """A text with everything in it that is not to be printed, line ends among them, written out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
@@ -82,16 +94,3 @@ def user_account(text: str) -> Account:
         return find_account(text)
     except PrivilegeError as error:
         raise usage.UsageError(f"--run-as {text!r}: {error}") from None
-
-
-def directory_url(text: str) -> str:
-    """The coerce function of `--acme-directory`: an https URL (RFC 8555 section 6.1)."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # looked at when it is asked for
-    except ValueError:
-        parts = urlsplit("")
-    plain = text.isascii() and text.isprintable() and " " not in text and _NOT_IN_DIRECTORY_URL.isdisjoint(text)
-    if parts.scheme != "https" or not parts.hostname or not plain:
-        raise usage.UsageError(f"--acme-directory {text!r}: give the https:// URL of the authority's directory")
-    return text

@@ -2,35 +2,40 @@
 
 It says in one line why it cannot start, takes its time from a clock that nobody sets and as many descriptors as
 it may have, gives up root once it has bound, announces itself, to the service manager as well, logs its metrics on
-SIGUSR1, and ends at once when it is told twice to end.
+SIGUSR1, reads its settings again on SIGHUP, and ends at once when it is told twice to end.
 """
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver
+from twisted.python import usage
 from twisted.python.components import Componentized
 
-from mles_tx.transport.certificates.pairs import CertificateError
+from mles_tx.transport.certificates.pairs import CertificateError, Pair
 from mles_tx.transport.port import BindError
 
 from .banner import banner
-from .config import ServerConfig
+from .config import ConfigError, ServerConfig
 from .logs import Log
 from .notify import Notify
+from .parsing import one_line
 from .ports import DRAIN_SECONDS
 from .privileges import PrivilegeError, become, hand_over, unusable
 from .resources import raise_descriptor_limit
 from .server import MlesService
 
 __all__ = ["Program", "follow_monotonic_time"]
+
+#: Standard output and error.
+_OUTPUT = (1, 2)
 
 
 def follow_monotonic_time(reactor: Any) -> None:
@@ -56,6 +61,7 @@ class Program(MlesService):
         log: where it logs. Under twistd it takes the place of twistd's own; else it has to be in place already. None:
             that is somebody else's business.
         environ: the environment.
+        reread: called on SIGHUP for what it is to be from then on; None: the same, but files are read again.
 
     Attributes:
         notify: the service manager, to be told how it goes.
@@ -68,13 +74,18 @@ class Program(MlesService):
         announce: Callable[[str], object],
         log: Log | None = None,
         environ: MutableMapping[str, str] = os.environ,
+        reread: Callable[[], ServerConfig] | None = None,
     ) -> None:
         raise_descriptor_limit()
         super().__init__(config, reactor)
         self._reactor = reactor
         self._announce = announce
         self._program_log = log
+        self._reread = reread
+        self._is_to_reread = False
+        self._terminal: int | None = None
         self._usr1_before: object = None
+        self._hup_before: object = None
         self._ready: IDelayedCall | None = None
         self.notify = Notify(reactor, environ)
         for name in _ACTIVATION:
@@ -106,6 +117,12 @@ class Program(MlesService):
             self._give_up_root()
 
     def startService(self) -> None:
+        # First of all: who reads that it serves may send a signal at once, and it would be the end.
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGUSR1) != self._usr1:  # else it was started before
+            self._usr1_before = signal.signal(signal.SIGUSR1, self._usr1)
+            self._hup_before = signal.signal(signal.SIGHUP, self._hup)
+            self._terminal = next(filter(os.isatty, _OUTPUT), None)  # not before: twistd lets go of it
         if self.config.speaks_tls:
             self._look_at_cache()
         try:
@@ -126,12 +143,37 @@ class Program(MlesService):
                 "running as root: --run-as USER gives that up once the ports are bound; docs/operations.md says how to"
                 " start without it"
             )
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGUSR1) != self._usr1:  # else it was started before
-            self._usr1_before = signal.signal(signal.SIGUSR1, self._usr1)
         if self.notify.is_wanted:
             # Not before the reactor runs: from the moment it is ready, it can also be stopped.
             self._ready = self._reactor.callLater(0, self._tell_ready)
+
+    def reread(self) -> None:
+        """Read the settings again, and change to them; when that cannot be done, nothing changes."""
+        self._is_to_reread = False
+        if not self.running:
+            return
+        if self._has_lost_terminal():
+            signal.raise_signal(signal.SIGTERM)
+            return
+        self.notify.reloading()
+        try:
+            told = self.reload(self.config if self._reread is None else self._reread())
+        except (CertificateError, ConfigError, usage.UsageError) as error:
+            self._log.error("the settings stay as they were: {error}", error=one_line(str(error)))
+        except Exception:
+            self._log.failure("the settings could not be read again")
+        else:
+            waiting = sum(change.needs_restart for change in told)
+            self._log.info(
+                "settings read again: {changed} changed, {waiting} need a restart",
+                changed=len(told) - waiting,
+                waiting=waiting,
+            )
+        self._tell_ready()
+
+    def take_over(self, config: ServerConfig, pairs: Sequence[Pair]) -> None:
+        super().take_over(config, pairs)
+        self.set_log_level(config.log_level)
 
     def stopService(self) -> "Deferred[None]":
         if threading.current_thread() is threading.main_thread():
@@ -180,6 +222,18 @@ class Program(MlesService):
         if callable(self._usr1_before):
             self._usr1_before(number, frame)
         self._reactor.callFromThread(self.housekeeping.log_metrics)
+
+    def _has_lost_terminal(self) -> bool:
+        """Whether SIGHUP means what it did at first: whoever has started this in a terminal has closed that."""
+        is_to_stay = self._hup_before is signal.SIG_IGN  # nohup
+        return self._terminal is not None and not is_to_stay and not os.isatty(self._terminal)
+
+    def _hup(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._hup_before):
+            self._hup_before(number, frame)
+        if not self._is_to_reread:  # what has changed until then is read then
+            self._is_to_reread = True
+            self._reactor.callFromThread(self.reread)
 
     def _told_again(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self.abort)

@@ -14,7 +14,7 @@ connections, members told and drained, then the certificates and the channels; l
 meanwhile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService, Service
@@ -28,10 +28,12 @@ from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics, MetricsSnapshot
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.header import make_header
+from mles_tx.transport.certificates.pairs import Pair
 from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.web.mount import MlesResource
 
-from .certificates import CertificateService
+from .certificates import CertificateService, changed_pairs, read_pairs_again
+from .changing import Change, changes, with_live_of
 from .config import ServerConfig
 from .listener import Listener
 from .redirect import RedirectListener
@@ -61,6 +63,11 @@ class ChannelService(Service):
     def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics) -> None:
         self.history = MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
         self.registry = ChannelRegistry(reactor, self.history, metrics, config.max_channels)
+
+    def change(self, config: ServerConfig) -> None:
+        """Remember as much as another configuration says."""
+        self.history.change(config.limit, config.history_bytes)
+        self.registry.max_channels = config.max_channels
 
     def startService(self) -> None:
         super().startService()
@@ -113,6 +120,9 @@ class MlesService(MultiService):
     Args:
         config: what it is to be.
         reactor: where it is to run.
+
+    Attributes:
+        config: what it is at the moment.
     """
 
     _log = Logger()
@@ -188,6 +198,43 @@ class MlesService(MultiService):
         elif not has_descriptors():
             reasons.append("the process, or the system, has no descriptors left")
         return reasons
+
+    def reload(self, config: ServerConfig) -> list[Change]:
+        """Change to another configuration without losing anybody: as far as that can be done without a restart.
+
+        The operator's certificate files are read anew, also when they are called the same. What needs a restart keeps
+        its old value. All of it is logged.
+
+        Returns:
+            What has changed, and what is to change but needs a restart.
+
+        Raises:
+            CertificateError: a file cannot be used; then nothing has changed.
+        """
+        told = changes(self.config, config)
+        config = with_live_of(self.config, config)
+        pairs = read_pairs_again(config) if config.listen else []
+        told += changed_pairs(self.certificates.pairs, pairs)
+        self.take_over(config, pairs)
+        for change in told:
+            if change.needs_restart:
+                self._log.warn("not changed: {change}", change=str(change))
+            else:
+                self._log.info("changed: {change}", change=str(change))
+        return told
+
+    def take_over(self, config: ServerConfig, pairs: Sequence[Pair]) -> None:
+        """Be what a configuration says, in all that can change; it was looked at, so that nothing can go wrong.
+
+        Args:
+            config: what the server is to be.
+            pairs: what is in its certificate files; empty: it has none.
+        """
+        self.config = config
+        self.channels.change(config)
+        self.listener.change(config)
+        if pairs:
+            self.certificates.show(config, pairs)
 
     def abort(self) -> None:
         """Cut off whoever is still there; for when stopping takes too long."""

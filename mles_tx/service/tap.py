@@ -28,4 +28,10 @@ def makeService(options: Options) -> IService:
         log = twistd_log(runner, config.log_format, config.log_level, reactor)
     else:  # `twist`, or somebody who makes a service of it by hand: they have a log
         refuse_own(config.log_format, config.log_level, "only twistd and mles-tx serve have it; leave it away")
-    return Program(config, reactor, lambda line: announcing.info("{line}", line=line), log)
+    return Program(
+        config,
+        reactor,
+        lambda line: announcing.info("{line}", line=line),
+        log,
+        reread=lambda: options.reread().config(),
+    )

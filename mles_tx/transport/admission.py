@@ -45,11 +45,21 @@ class Admission:
     ) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._windows = AddressWindow(per_ip_limit, per_ip_window) if per_ip_limit else None
-        self.max_connections = max_connections
+        self._windows: AddressWindow | None = None
         self.trusted = trusted
         self._only_trusted = only_trusted
         self.open = 0
+        self.change(per_ip_limit, per_ip_window, max_connections)
+
+    def change(self, per_ip_limit: int, per_ip_window: float, max_connections: int) -> None:
+        """Have other limits, from the next connection on; what was counted of an address stays."""
+        self.max_connections = max_connections
+        if not per_ip_limit:
+            self._windows = None
+        elif self._windows is None:
+            self._windows = AddressWindow(per_ip_limit, per_ip_window)
+        else:
+            self._windows.change(per_ip_limit, per_ip_window)
 
     @property
     def addresses(self) -> int:

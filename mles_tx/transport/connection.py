@@ -5,7 +5,7 @@ a connection is read, whether its peer is still there, and what is logged about 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -44,14 +44,14 @@ class Settings:
     """What an operator may set about connections.
 
     Attributes:
-        key: the server's key (``MLES_KEY``), or None.
+        keys: the server's keys, any of which lets in; none: everybody may join.
         ping_interval: seconds between two pings.
         max_missed_pongs: pings that may stay unanswered.
         rate_limit: messages a second of one connection; 0: no limit.
         origin_allowed: which web pages may connect.
     """
 
-    key: bytes | None = None
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
     ping_interval: float = 24.0
     max_missed_pongs: int = 3
     rate_limit: float = 100.0
@@ -104,7 +104,7 @@ class MlesConnection(WebSocketConnection):
         factory = self.factory
         self.write = self._outbox.write
         self.replay = self._outbox.replay
-        self._session = Session(factory.settings.key)
+        self._session = Session(factory.settings.keys)
         if factory.settings.rate_limit:
             self._rate = MessageRate(factory.settings.rate_limit)
         self._began = factory.clock.seconds()
@@ -318,6 +318,17 @@ class MlesConnection(WebSocketConnection):
         self._resume_timer = None
         self._release(_Hold.RATE)
 
+    # -- what the operator changes
+
+    def change(self, before: Settings, settings: Settings) -> None:
+        """Live with other settings from now on."""
+        self._session.keys = settings.keys
+        if settings.rate_limit != before.rate_limit:
+            # A new bucket, and no wait from the old one: that may have been set up for minutes.
+            self._rate = MessageRate(settings.rate_limit) if settings.rate_limit else None
+            if self._resume_timer is not None:
+                self._resume_timer.reset(0)
+
 
 class MlesFactory(WebSocketFactory):
     """Builds connections, and holds what they share.
@@ -349,6 +360,17 @@ class MlesFactory(WebSocketFactory):
             empty, self._empty = self._empty, None
             self._stop_drain()
             empty.callback(None)
+
+    def change(self, settings: Settings) -> None:
+        """Take over other settings: for those who come, and for everybody who is here."""
+        before, self.settings = self.settings, settings
+        self.origin_allowed = settings.origin_allowed
+        if settings.ping_interval != before.ping_interval:
+            self.heartbeat.change(settings.ping_interval)
+        if (settings.keys, settings.rate_limit) != (before.keys, before.rate_limit):
+            for connection in self.connections:
+                if isinstance(connection, MlesConnection):
+                    connection.change(before, settings)
 
     def close_all(self, reason: CloseReason, seconds: float = 0.0) -> "Deferred[None]":
         """Tell everybody that it is over, and before that deliver to them what was said.

@@ -58,6 +58,14 @@ class Heartbeat:
         if slot is not None:
             del slot[connection]
 
+    def change(self, interval: float) -> None:
+        """Serve everybody in another interval, seconds, beginning now."""
+        self._tick_seconds = interval / _SLOTS
+        self._tick_at = self._clock.seconds()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+            self._schedule()
+
     def stop(self) -> None:
         """Serve nobody, and keep no timer."""
         for slot in self._slots:

@@ -50,6 +50,12 @@ _REASON_OF_CODE: Mapping[int, CloseReason] = {
     1009: CloseReason.MESSAGE_TOO_LARGE,
 }
 
+#: Whoever sees this in a browser may be the one who runs the server, and has forgotten a page.
+_FOREIGN = (
+    "Pages of this origin may not connect to this server: its operator has to name the origin of the page"
+    " (scheme, host and port) with --origin."
+)
+
 _PHRASES = {400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 426: "Upgrade Required"}
 
 
@@ -222,7 +228,7 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         if SUBPROTOCOL not in request.protocols:
             self._deny(400, f"This is a Mles server: the header Sec-WebSocket-Protocol has to name {SUBPROTOCOL}.")
         if not self.factory.origin_allowed(self._origin):
-            self._deny(403, "Pages of this origin may not connect to this server.")
+            self._deny(403, _FOREIGN)
         return SUBPROTOCOL
 
     def _deny(self, code: int, text: str) -> NoReturn:

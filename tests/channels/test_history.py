@@ -197,6 +197,36 @@ class BoundsTests(_HistoryTests):
         self.assertEqual(self.read(channel="c"), [])
 
 
+class ChangeTests(_HistoryTests):
+    """Bounds that change."""
+
+    def test_limit(self) -> None:
+        """With a lower limit a channel is replayed no more than that, and its memory comes down; a higher one grows."""
+        history = self.build(limit=10)
+        for number in range(10):
+            history.append("example", [said(str(number))])
+        before = history.memory
+        history.change(3, 1 << 30)
+        self.assertEqual(_read(history.replay("example", "zoe", None, ())), ["7", "8", "9"])
+        self.assertLess(history.memory, before)
+        history.append("example", [said("10")])
+        self.assertEqual(_read(history.replay("example", "zoe", None, ())), ["8", "9", "10"])
+        history.change(5, 1 << 30)
+        for number in range(11, 20):
+            history.append("example", [said(str(number))])
+        self.assertEqual(_read(history.replay("example", "zoe", None, ())), ["15", "16", "17", "18", "19"])
+
+    def test_total(self) -> None:
+        """With less memory for all, channels lose their history at once, the least recently used first."""
+        history = self.build(limit=10)
+        for channel in ("old", "new"):
+            history.append(channel, [said("x" * 1000)])
+        history.change(10, history.memory * 2 // 3)
+        self.assertEqual(set(history.channels()), {"new"})
+        history.change(10, 1)
+        self.assertEqual((set(history.channels()), history.memory), (set(), 0))
+
+
 class JoinFrameTests(_HistoryTests):
     """A phone that loses its link often does not push the messages out."""
 

@@ -13,7 +13,7 @@ from mles_tx.cli import lookups
 from mles_tx.cli.doctor import DoctorOptions, make_checks
 from mles_tx.service.config import state_directory
 from mles_tx.service.options import Options
-from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING
+from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import has_ipv6
 from tests.transport.certificates.making import make
@@ -37,7 +37,7 @@ BAD = (
     ),
     (
         DOMAIN + "--staging --acme-directory https://ca.example/",
-        "--staging: of no use with --acme-directory; leave one of them away",
+        "--staging: --acme-directory is given as well; keep one of them",
     ),
     (
         DOMAIN + "--interface eth0",
@@ -85,7 +85,7 @@ class OptionsTests(SynchronousTestCase):
         """Without options it looks at what a server has without options."""
         options = parse(DOMAIN)
         self.assertEqual((options["port"], options["redirect-port"], options["interface"]), (443, None, []))
-        self.assertEqual((options.directory, options.cache), (LETS_ENCRYPT, state_directory()))
+        self.assertEqual((options.directory, options.cache), (None, state_directory()))
         self.assertEqual((options["dns"], options["acme-ca"]), (None, None))
 
     def test_values(self) -> None:

@@ -23,6 +23,15 @@ SOURCES = (
 class AddressWindowTests(SynchronousTestCase):
     """A fixed window for each address."""
 
+    def test_change(self) -> None:
+        """Another limit and another length count at once, with what was counted before."""
+        window = AddressWindow(1, 10.0)
+        self.assertEqual([window.admit("a", 0.0), window.admit("a", 1.0)], [True, False])
+        window.change(3, 5.0)
+        self.assertTrue(window.admit("a", 2.0))
+        self.assertFalse(window.admit("a", 3.0))
+        self.assertTrue(window.admit("a", 5.0))
+
     def test_limit(self) -> None:
         """An address may open as many connections as the limit says, and not one more until its window has ended."""
         for limit in (1, 2, 60):

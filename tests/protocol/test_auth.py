@@ -3,6 +3,7 @@
 from siphashc import siphash
 from twisted.trial.unittest import SynchronousTestCase
 
+from mles_tx.protocol import auth
 from mles_tx.protocol.auth import auth_value, check_auth, digest
 from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 
@@ -82,9 +83,9 @@ class AuthValueTests(SynchronousTestCase):
 class CheckAuthTests(SynchronousTestCase):
     """Who gets in, and what the others are told."""
 
-    def _verdict(self, auth: str | None, key: bytes | None, uid: str = "alice") -> CloseReason | None:
+    def _verdict(self, given: str | None, key: bytes | None, uid: str = "alice") -> CloseReason | None:
         try:
-            check_auth(uid, "example", auth, key)
+            check_auth(uid, "example", given, () if key is None else (key,))
         except ProtocolViolation as violation:
             return violation.reason
         return None
@@ -109,12 +110,38 @@ class CheckAuthTests(SynchronousTestCase):
             ("", None, malformed),
             ("", _KEY, malformed),
         )
-        for auth, key, expected in table:
-            self.assertEqual(self._verdict(auth, key), expected, f"{auth=} {key=}")
+        for value, key, expected in table:
+            self.assertEqual(self._verdict(value, key), expected, f"{value=} {key=}")
+
+    def test_any_key(self) -> None:
+        """With several keys each of them lets in, in any order, and what belongs to none of them does not."""
+        keys = (b"new", _KEY, b"\xff")
+        for order in (keys, keys[::-1]):
+            for key in keys:
+                check_auth("alice", "example", auth_value("alice", "example", key), order)
+            for given in (_OPEN, auth_value("alice", "example", b"older"), auth_value("bob", "example", _KEY)):
+                with self.assertRaises(ProtocolViolation) as caught:
+                    check_auth("alice", "example", given, order)
+                self.assertIs(caught.exception.reason, CloseReason.AUTH_WRONG)
+        with self.assertRaises(ProtocolViolation) as caught:
+            check_auth("alice", "example", None, keys)
+        self.assertIs(caught.exception.reason, CloseReason.AUTH_REQUIRED)
+
+    def test_every_key_is_tried(self) -> None:
+        """The right one does not end the search: the time tells nothing about which it was."""
+        tried: list[bytes | None] = []
+
+        def noted(uid: str, channel: str, key: bytes | None = None) -> str:
+            tried.append(key)
+            return auth_value(uid, channel, key)
+
+        self.patch(auth, "auth_value", noted)
+        check_auth("alice", "example", auth_value("alice", "example", b"a"), (b"a", b"b", b"c"))
+        self.assertEqual(tried, [b"a", b"b", b"c"])
 
     def test_strict_hex(self) -> None:
         """What other parsers would take for the number is refused as no hex digits at all."""
-        for auth in (
+        for value in (
             "+" + _OPEN[1:],
             "-" + _OPEN[1:],
             "0x" + _OPEN[2:],
@@ -132,18 +159,18 @@ class CheckAuthTests(SynchronousTestCase):
             "x",
         ):
             for key in (None, _KEY):
-                self.assertEqual(self._verdict(auth, key), CloseReason.HEADER_AUTH, f"{auth=} {key=}")
+                self.assertEqual(self._verdict(value, key), CloseReason.HEADER_AUTH, f"{value=} {key=}")
 
     def test_leading_zeros_may_be_missing(self) -> None:
         """A client that leaves leading zeros away gets in; one that leaves away other digits does not."""
-        for auth in ("00ee0d6bf1e1fd0a", "0ee0d6bf1e1fd0a", "ee0d6bf1e1fd0a", "EE0d6bf1e1fd0A"):
-            self.assertIsNone(self._verdict(auth, None, uid="user92"), f"{auth=}")
+        for value in ("00ee0d6bf1e1fd0a", "0ee0d6bf1e1fd0a", "ee0d6bf1e1fd0a", "EE0d6bf1e1fd0A"):
+            self.assertIsNone(self._verdict(value, None, uid="user92"), f"{value=}")
         self.assertEqual(self._verdict("e0d6bf1e1fd0a", None, uid="user92"), CloseReason.AUTH_WRONG)
 
     def test_refusal_does_not_quote(self) -> None:
         """The text of a refusal gives away neither the key nor the right value."""
         with self.assertRaises(ProtocolViolation) as caught:
-            check_auth("alice", "example", "0", _KEY)
+            check_auth("alice", "example", "0", (_KEY,))
         told = repr(caught.exception) + caught.exception.reason.text
         for secret in ("s3cret", _KEYED):
             self.assertNotIn(secret, told)

@@ -34,7 +34,7 @@ _TABLE: dict[tuple[State, Event], State | None] = {
 
 def _session_in(state: State, key: bytes | None = None) -> Session:
     """A session that came to a state the way a connection does."""
-    session = Session(key)
+    session = Session(() if key is None else (key,))
     if state is State.CLOSED:
         session.close()
     elif state is not State.AWAIT_HEADER:
@@ -46,6 +46,14 @@ def _session_in(state: State, key: bytes | None = None) -> Session:
 
 class TableTests(SynchronousTestCase):
     """Every pair of state and event has one outcome."""
+
+    def test_keys_change(self) -> None:
+        """The keys that count are those of the moment in which the header comes."""
+        session = Session((b"old",))
+        session.keys = (b"s3cret",)
+        right = auth_value("alice", "example", b"s3cret")
+        header = session.receive(_HELLO[:-1] + b',"auth":"%s"}' % right.encode(), False)
+        self.assertIsInstance(header, Header)
 
     def test_every_pair(self) -> None:
         """Each event in each state leads where the table says; one that has no place there changes nothing."""
@@ -87,7 +95,7 @@ class FirstFrameTests(SynchronousTestCase):
 
     def test_good(self) -> None:
         """A good first frame is taken as the wish to join, and the session waits for the channel."""
-        session = Session(None)
+        session = Session(())
         header = session.receive(_HELLO, False)
         self.assertIsInstance(header, Header)
         assert isinstance(header, Header)
@@ -110,7 +118,7 @@ class FirstFrameTests(SynchronousTestCase):
             (_HELLO[:-1] + b',"auth":"x","history":-1}', False, None, CloseReason.HEADER_HISTORY),
         )
         for payload, binary, key, expected in table:
-            session = Session(key)
+            session = Session(() if key is None else (key,))
             with self.assertRaises(ProtocolViolation) as caught:
                 session.receive(payload, binary)
             self.assertIs(caught.exception.reason, expected, f"{payload=} {key=}")
@@ -119,7 +127,7 @@ class FirstFrameTests(SynchronousTestCase):
     def test_with_the_key(self) -> None:
         """Who proves to know the server's key is let in, and the proof is not passed on."""
         right = auth_value("alice", "example", b"s3cret")
-        session = Session(b"s3cret")
+        session = Session((b"s3cret",))
         header = session.receive(_HELLO[:-1] + b',"auth":"%s"}' % right.encode(), False)
         assert isinstance(header, Header)
         self.assertEqual(header.auth, right)
@@ -206,7 +214,7 @@ class AnyLifeTests(SynchronousTestCase):
     @given(steps=st.lists(st.sampled_from(("hello", "bad", "text", "joined", "close")), max_size=12))
     def test_any_order(self, steps: list[str]) -> None:
         """Every message of a member is published exactly once and in order, and none of anybody else's."""
-        session = Session(None)
+        session = Session(())
         published: list[bytes] = []
         expected: list[bytes] = []
         early: list[bytes] = []

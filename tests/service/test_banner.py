@@ -14,6 +14,7 @@ PAIRS = ((Path("chain.pem"), Path("key.pem")),)
 CACHE = Path("/var/lib/mles")
 
 EVERYBODY = "everybody may join"
+KEYS = "to join, clients need one of 2 keys"
 KEY = "to join, clients need the key"
 PROXY = "without TLS: let a proxy in front of it speak that"
 CONNECTIONS = "up to 1000 connections at one time (ulimit -Hn sets how many)"
@@ -162,3 +163,10 @@ class BannerTests(SynchronousTestCase):
         lines = banner(ServerConfig(key=b"s3cret"), 8080, 1000)
         self.assertNotIn("s3cret", "\n".join(lines))
         self.assertTrue(any("key" in line.split() for line in lines), lines)
+
+    def test_several_keys(self) -> None:
+        """Where there are several keys, that is said; which they are is not."""
+        config = ServerConfig(domains=("a.test",), key=b"s3cret", other_keys=(b"0ther",))
+        lines = banner(config, 443, 1000)
+        self.assertIn(KEYS, lines)
+        self.assertNotIn("s3cret", " ".join(lines))

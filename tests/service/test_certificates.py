@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +15,17 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mles_tx.service.certificates import CertificateService, CertificateState
+from mles_tx.service.certificates import (
+    CertificateService,
+    CertificateState,
+    changed_pairs,
+    read_pairs,
+    read_pairs_again,
+)
 from mles_tx.service.config import ServerConfig
 from mles_tx.transport.certificates.authority import Authority
 from mles_tx.transport.certificates.names import names_of
-from mles_tx.transport.certificates.pairs import CertificateError
+from mles_tx.transport.certificates.pairs import CertificateError, Pair
 from mles_tx.transport.certificates.selfsigned import self_signed_pair
 from mles_tx.transport.certificates.store import CertificateDirectory
 from tests.transport.certificates.making import Made, make
@@ -430,3 +437,60 @@ class OrderTests(_Case):
         self.assertEqual(self.shown(service, "example.org"), issued.certificate)
         self.assertEqual((service.not_ready(), len(service.states())), ([], 1))
         self.assertIsNotNone(service.preface)
+
+
+class ShowTests(_Case):
+    """The operator's files, replaced while the server runs."""
+
+    def pairs(self, made: Made) -> list[Pair]:
+        """What stands in the files now."""
+        return read_pairs(ServerConfig(domains=("example.org",), certificates=(self.files(made),)))
+
+    def start_own(self, made: Made) -> CertificateService:
+        """A server that shows a certificate."""
+        return self.start("example.org", certificates=(self.files(made),))
+
+    def test_other(self) -> None:
+        """Another certificate is shown from the next handshake on, by whoever asks who is to be shown what."""
+        service = self.start_own(make("example.org"))
+        shown, newer = service.shown, make("example.org", days=300)
+        assert shown is not None
+        service.show(service._config, self.pairs(newer))
+        self.assertIs(service.shown, shown)
+        self.assertEqual(shown_by(shown.context_for("example.org")), newer.certificate)
+        self.assertEqual([state.is_trusted for state in service.states()], [True])
+
+    def test_same(self) -> None:
+        """The same certificate keeps its context, so that clients can go on with their sessions."""
+        made = make("example.org")
+        service = self.start_own(made)
+        (before,) = service.pairs
+        service.show(service._config, self.pairs(made))
+        self.assertIs(service.pairs[0], before)
+
+    def test_warnings(self) -> None:
+        """What clients will not like about the new one is told, also when it was told before."""
+        expired = make("example.org", days=-1)
+        with logged() as before:
+            service = self.start_own(expired)
+        with logged() as after:
+            service.show(service._config, self.pairs(expired))
+        self.assertEqual((before, after), (["the certificate for example.org has expired: replace it"],) * 2)
+
+    def test_told(self) -> None:
+        """Certificates that differ are told with their names and ends; the same ones are not, nor are none."""
+        old, new = self.pairs(make("example.org")), self.pairs(make("example.org", days=300))
+        (change,) = changed_pairs(old, new)
+        self.assertRegex(
+            str(change), r"^certificates: example\.org until \d{4}-\d\d-\d\d \d\d:\d\dZ -> example\.org until \d{4}-"
+        )
+        self.assertEqual((changed_pairs(old, old), changed_pairs(old, [])), ([], []))
+
+    def test_pipe(self) -> None:
+        """A pipe in the place of a file would keep a running server waiting, and is refused."""
+        chain, key = self.files(make("example.org"))
+        key.unlink()
+        os.mkfifo(key)
+        config = ServerConfig(domains=("example.org",), certificates=((chain, key),))
+        error = self.assertRaises(CertificateError, read_pairs_again, config)
+        self.assertEqual(str(error), f"--private-key {key}: no regular file, so it cannot be read again")

@@ -16,7 +16,7 @@ from mles_tx.transport.certificates.authority import (
     Authority,
     ExternalAccount,
 )
-from mles_tx.transport.origins import any_origin, pages_of_this_machine
+from mles_tx.transport.origins import ListedOrigins, any_origin, pages_of_this_machine
 
 PAIR = (Path("chain.pem"), Path("key.pem"))
 
@@ -352,6 +352,26 @@ class ServerConfigTests(SynchronousTestCase):
         self.assertIs(ServerConfig(listen=False).origin_allowed, any_origin)
         self.assertIs(ServerConfig(domains=("localhost",)).origin_allowed, any_origin)
         self.assertIs(ServerConfig(domains=("example.org",), tls=False).origin_allowed, any_origin)
+
+    def test_listed_origins(self) -> None:
+        """Listed origins are the ones that may connect, everywhere; what is none is refused."""
+        fields: tuple[dict[str, Any], ...] = ({}, {"domains": ("example.org",)}, {"listen": False})
+        for more in fields:
+            config = ServerConfig(origins=("https://a.test",), **more)
+            self.assertEqual(config.origin_allowed, ListedOrigins(["https://a.test"]))
+        error = self.assertRaises(ConfigError, ServerConfig, origins=("https://a.test", "b.test"))
+        self.assertEqual(
+            str(error), "--origin 'b.test': an origin is a scheme, a host and perhaps a port: give https://b.test"
+        )
+
+    def test_keys(self) -> None:
+        """All keys are valid, each once; none of them is empty, and none is shown."""
+        self.assertEqual(ServerConfig().keys, ())
+        config = ServerConfig(key=b"s3cret", other_keys=(b"0ther", b"s3cret"))
+        self.assertEqual(config.keys, (b"s3cret", b"0ther"))
+        self.assertNotIn("0ther", f"{config!r} {config}")
+        error = self.assertRaises(ConfigError, ServerConfig, other_keys=(b"",))
+        self.assertEqual(str(error), "--key-file: a key is empty; write the key into the file")
 
     def test_wwwroot(self) -> None:
         """The directory of sites has to be there, and may be a link."""

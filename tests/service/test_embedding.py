@@ -55,6 +55,18 @@ class RunTests(TestCase):
         client.received = b""
         return client
 
+    async def test_reload(self) -> None:
+        """Through the handle it is changed while it runs, and members stay; what cannot be is named."""
+        handle = await self.start()
+        alice = await self.join(handle, "alice")
+        changes = handle.reload(ServerConfig(port=1, origins=("https://a.test",)))
+        self.assertEqual(
+            [(change.name, change.needs_restart) for change in changes], [("--origin", False), ("--port", True)]
+        )
+        alice.transport.write(client_frame(9, b"still here"))
+        await alice.until(b"still here")
+        await alice.hang_up()
+
     async def test_free_port(self) -> None:
         """With port 0 it listens on a free port, which the handle tells, and which answers."""
         handle = await self.start()

@@ -40,6 +40,8 @@ DEFAULT = ServerConfig(
     redirect_port=None,
     wwwroot=None,
     key=None,
+    other_keys=(),
+    origins=(),
     limit=200,
     ping_interval=24.0,
     max_missed_pongs=3,
@@ -70,7 +72,7 @@ EMAIL = "me@example.org"
 _NETWORK = "not an address or network; give some like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
 
 #: Arguments, and what is then other than by default. `{root}` is a directory, `{key}` a file with a key, `{hmac}`
-#: one with the HMAC key of an account with an authority, `{damaged}` one with something else.
+#: one with the HMAC key of an account with an authority, `{damaged}` one with something else, `{config}` a TOML file.
 GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("", {}),
     ("--port 8443", {"port": 8443}),
@@ -123,6 +125,13 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--wwwroot {root}", {"wwwroot": ...}),
     ("-w {root}", {"wwwroot": ...}),
     ("--key-file {key}", {"key": b"s3cret"}),
+    ("--key-file {key} --key-file {hmac} --key-file {key}", {"key": b"s3cret", "other_keys": (b"c2VjcmV0_-",)}),
+    ("--config {config}", {"limit": 7}),
+    ("--origin https://example.org", {"origins": ("https://example.org",)}),
+    (
+        "--origin https://a.test,null --origin https://*.b.test:8443 --origin null",
+        {"origins": ("https://a.test", "null", "https://*.b.test:8443")},
+    ),
     ("--no-tls", {"tls": False}),
     (PUBLIC, PUBLIC_FIELDS),
     ("-d example.org --certificate chain.pem --private-key key.pem", PUBLIC_FIELDS),
@@ -277,6 +286,14 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--wwwroot {key}", "--wwwroot {key}: not a directory; make it, or leave the option away"),
     ("--key-file {root}/no", "--key-file {root}/no: No such file or directory; give a file that can be read"),
     ("--key-file {root}", "--key-file {root}: Is a directory; give a file that can be read"),
+    ("--config {root}/no", "--config {root}/no: No such file or directory; give a file that can be read"),
+    ("--check=yes", f"option --check must not have an argument{_LISTS}"),
+    ("--check --rate-limit x", f"--rate-limit 'x': {_WHOLE}1 to 9999, or 0 to switch it off"),
+    ("--origin=", "--origin '': give an origin like https://example.org, https://*.example.org or null"),
+    (
+        "--origin https://a.test,b.test",
+        "--origin 'b.test': an origin is a scheme, a host and perhaps a port: give https://b.test",
+    ),
     ("--domains=", f"--domains ''{_HOST}"),
     ("--domains a.test,", f"--domains ''{_HOST}"),
     ("--domains a..test", f"--domains 'a..test'{_HOST}"),
@@ -416,6 +433,8 @@ class OptionsTestCase(SynchronousTestCase):
         self.hmac_file.write_bytes(b"c2VjcmV0_-\n")
         self.damaged_file = self.root / "damaged"
         self.damaged_file.write_bytes(b"not base64url!\n")
+        self.config_file = self.root / "mles.toml"
+        self.config_file.write_text("limit = 7\n")
 
     def fill(self, text: str) -> str:
         """A text of the tables with the names of directory and files."""
@@ -424,6 +443,7 @@ class OptionsTestCase(SynchronousTestCase):
             ("{key}", self.key_file),
             ("{hmac}", self.hmac_file),
             ("{damaged}", self.damaged_file),
+            ("{config}", self.config_file),
         ):
             text = text.replace(name, str(path))
         return text
@@ -469,13 +489,15 @@ class ArgumentTests(OptionsTestCase):
                 "admin": None,
                 "cache": None,
                 "certificate": [],
+                "check": 0,
+                "config": None,
                 "domains": [],
                 "drain": 0,
                 "email": [],
                 "filelimit": 256,
                 "history-total": None,
                 "interface": [],
-                "key-file": None,
+                "key-file": [],
                 "limit": 200,
                 "listen": [],
                 "log-format": "readable",
@@ -484,6 +506,7 @@ class ArgumentTests(OptionsTestCase):
                 "max-missed-pongs": 3,
                 "no-metrics-logging": 0,
                 "no-tls": 0,
+                "origin": [],
                 "per-ip-limit": None,
                 "per-ip-window": 60,
                 "ping-interval": 24000,
@@ -523,7 +546,8 @@ class ArgumentTests(OptionsTestCase):
         names = {name.rstrip("=") for name in options.longOpt} - {"help", "version"}
         for table in (GOOD, BAD):
             lines = " ".join(line for line, _ in table)
-            self.assertEqual([name for name in sorted(names) if f"--{name}" not in lines], [])
+            missing = [name for name in sorted(names) if f"--{name}" not in lines]
+            self.assertEqual(missing, ["check"] if table is GOOD else [])  # that one has tests of its own
         short = set(options.shortOpt.replace(":", "")) - {"h"}
         lines = " ".join(line for line, _ in GOOD)
         self.assertEqual([name for name in sorted(short) if f"-{name} " not in lines], [])
@@ -561,6 +585,22 @@ class ArgumentTests(OptionsTestCase):
         """What one command line says is not there for the next."""
         self.config("--domains localhost --interface 127.0.0.1 --port 1")
         self.assertEqual(self.config(""), DEFAULT)
+
+
+class CheckTests(OptionsTestCase):
+    """--check."""
+
+    def test_good(self) -> None:
+        """Settings a server could start with are told so, with code 0."""
+        for line in ("--check", "--check --config {config}", "--port 1 --check"):
+            self.assertEqual(self.end(line), Ended(0, "mles: the settings are good\n", ""))
+
+    def test_bad(self) -> None:
+        """A file that a server would only look at when it starts is looked at, and told with code 1."""
+        self.assert_refused(
+            "--domains a.test --certificate {root}/no --private-key {key} --check",
+            "--certificate {root}/no: No such file or directory",
+        )
 
 
 class HelpTests(OptionsTestCase):
@@ -622,13 +662,17 @@ class EnvironmentTests(OptionsTestCase):
             self.assert_refused("--key-file {key}", "--key-file {key}: empty; write the key into it")
 
     def test_two_keys(self) -> None:
-        """A key in both places is refused, also when it is the same, or one of them is empty."""
-        for key in (b"s3cret", b"other", b""):
-            self.assert_refused(
-                "--key-file {key}",
-                "--key-file: MLES_KEY is set as well; keep one of them",
-                {**ENVIRON, b"MLES_KEY": key},
+        """A key in both places is two keys, and the same key twice is one; an empty one is none."""
+        for key, others in ((b"s3cret", ()), (b"other", (b"s3cret",))):
+            self.assertEqual(
+                self.config("--key-file {key}", {**ENVIRON, b"MLES_KEY": key}),
+                replace(DEFAULT, key=key, other_keys=others),
             )
+        self.assert_refused(
+            "--key-file {key}",
+            "MLES_KEY: empty; set a key, or unset it to let everybody join",
+            {**ENVIRON, b"MLES_KEY": b""},
+        )
 
     def test_key_is_not_shown(self) -> None:
         """The key stands in nothing that could be logged."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,17 +17,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent, globalLogPublisher
+from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.service import ports, running
 from mles_tx.service.banner import banner
-from mles_tx.service.config import ServerConfig
+from mles_tx.service.config import ConfigError, ServerConfig
 from mles_tx.service.logs import log_to
 from mles_tx.service.privileges import Account
 from mles_tx.service.resources import connections_for
 from mles_tx.service.running import Program, follow_monotonic_time
 from mles_tx.transport import websocket
+from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.door import Door
+from tests.transport.certificates.making import listen, make
 from tests.transport.fakes import FakeTransport
 from tests.wire import close_of, header, read_frames, upgrade
 
@@ -69,7 +73,7 @@ class ProgramTestCase(SynchronousTestCase):
         self.announced: list[str] = []
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
         self.environ: dict[str, str] = {}
@@ -472,3 +476,152 @@ class MetricsTests(ProgramTestCase):
         program = self.program(filelimit=1)
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
         self.assertEqual(program.listener.admission.max_connections, connections_for(before[1], 1))
+
+
+class RereadTests(ProgramTestCase):
+    """SIGHUP."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.told = listen(self)
+        self.rereads: list[ServerConfig | Exception] = []
+
+    def begin(self, **fields: Any) -> Program:
+        """A program that runs, and reads what `rereads` has next."""
+        config = ServerConfig(**{"port": 0, "cache": self.directory / "cache", **fields})
+        program = Program(config, self.reactor, self.announced.append, reread=self.reread)
+        self.start(program)
+        self.addCleanup(self.stop, program)
+        self.told.clear()
+        return program
+
+    def reread(self) -> ServerConfig:
+        """What stands there now."""
+        found = self.rereads.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def hup(self, times: int = 1) -> list[str]:
+        """What is logged after the signal."""
+        for _ in range(times):
+            signal.raise_signal(signal.SIGHUP)
+        self.reactor.advance(0)
+        told = list(self.told)
+        self.told.clear()
+        return told
+
+    def test_change(self) -> None:
+        """What is read again takes effect, and is told."""
+        program = self.begin()
+        self.rereads = [replace(program.config, rate_limit=5)]
+        self.assertEqual(
+            self.hup(), ["changed: --rate-limit: 100 -> 5", "settings read again: 1 changed, 0 need a restart"]
+        )
+        self.assertEqual(program.config.rate_limit, 5)
+
+    def test_error(self) -> None:
+        """What is wrong is told in one line, and all stays as it was; the next time may be better."""
+        program = self.begin()
+        before = program.config
+        missing = self.directory / "missing.pem"
+        self.rereads = [
+            ConfigError("mles.toml: limit '0': give another"),
+            usage.UsageError("--limit 0: give another"),
+            CertificateError(f"--certificate {missing}: gone"),
+            replace(before, limit=5),
+        ]
+        for text in ("mles.toml: limit '0': give another", "--limit 0: give another", f"--certificate {missing}: gone"):
+            self.assertEqual(self.hup(), [f"the settings stay as they were: {text}"])
+            self.assertEqual(program.config, before)
+        self.hup()
+        self.assertEqual(program.config.limit, 5)
+
+    def test_as_soon_as_it_says_so(self) -> None:
+        """Who sends a signal the moment the program says that it serves does not end it."""
+        announced: list[str] = []
+
+        def announce(line: str) -> None:
+            announced.append(line)
+            for number in (signal.SIGHUP, signal.SIGUSR1):
+                self.assertTrue(callable(signal.getsignal(number)))
+
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        program = Program(ServerConfig(port=0), self.reactor, announce)
+        self.start(program)
+        self.addCleanup(self.stop, program)
+        self.assertTrue(announced)
+
+    def test_own_fault(self) -> None:
+        """A fault of the program's own is logged as one, and ends nothing."""
+        program = self.begin()
+        self.rereads = [ZeroDivisionError()]
+        self.assertEqual(self.hup(), ["the settings could not be read again"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(program.running)
+
+    def test_handler_only_tells(self) -> None:
+        """The signal handler itself does nothing but tell the reactor; signals that come together are one."""
+        program = self.begin()
+        self.rereads = [program.config] * 2
+        for _ in range(100):
+            signal.raise_signal(signal.SIGHUP)
+        self.assertEqual(len(self.rereads), 2)
+        self.assertEqual(self.hup(), ["settings read again: 0 changed, 0 need a restart"])
+        self.assertEqual(len(self.rereads), 1)
+        self.hup()
+        self.assertEqual(self.rereads, [])
+
+    def test_without_options(self) -> None:
+        """A program that was not made of options reads its certificate files again."""
+        made, newer = make("example.org"), make("example.org", days=300)
+        chain, key = self.directory / "chain.pem", self.directory / "key.pem"
+        chain.write_bytes(made.certificate_pem)
+        key.write_bytes(made.key_pem)
+        program = self.program(domains=("example.org",), interfaces=("127.0.0.1",), certificates=((chain, key),))
+        self.start(program)
+        self.addCleanup(self.stop, program)
+        chain.write_bytes(newer.certificate_pem)
+        key.write_bytes(newer.key_pem)
+        self.told.clear()
+        told = self.hup()
+        self.assertEqual(len(told), 2)
+        self.assertTrue(told[0].startswith("changed: certificates: example.org until "), told)
+        key.write_bytes(made.key_pem)
+        (line,) = self.hup()
+        self.assertIn("the key does not belong to the certificate", line)
+
+    def test_others_are_told_too(self) -> None:
+        """Whoever listened to this signal before goes on doing so."""
+        told: list[int] = []
+        signal.signal(signal.SIGHUP, lambda number, frame: told.append(number))
+        program = self.begin()
+        self.rereads = [program.config]
+        self.hup()
+        self.assertEqual((told, self.rereads), ([signal.SIGHUP], []))
+
+    def test_terminal_closed(self) -> None:
+        """In a terminal the signal reads the settings; when the terminal is closed it ends the program, as ever."""
+        ends: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, frame: ends.append(number))
+        for before, ended in ((signal.SIG_DFL, [signal.SIGTERM]), (signal.SIG_IGN, [])):
+            ends.clear()
+            signal.signal(signal.SIGHUP, before)
+            terminal, here = os.openpty()
+            self.addCleanup(os.close, here)
+            self.patch(running, "_OUTPUT", (here,))
+            program = self.begin()
+            self.rereads = [program.config] * 2
+            self.assertIn("settings read again", self.hup()[-1])
+            os.close(terminal)
+            self.hup()
+            self.assertEqual((ends, len(self.rereads)), (ended, 1 if ended else 0))
+            signal.signal(signal.SIGTERM, lambda number, frame: ends.append(number))
+
+    def test_after_the_end(self) -> None:
+        """A program that ends does not change any more, and is not killed by the signal."""
+        program = self.begin()
+        self.stop(program)
+        self.told.clear()
+        self.assertEqual(self.hup(), [])

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -21,9 +22,9 @@ from mles_tx.service.resources import connections_for, descriptor_limit
 from mles_tx.service.server import ChannelService, Housekeeping, MlesService
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.connection import Settings
-from mles_tx.transport.origins import any_origin, pages_of_this_machine
+from mles_tx.transport.origins import ListedOrigins, any_origin, pages_of_this_machine
 from mles_tx.transport.port import BindError
-from tests.transport.certificates.making import make
+from tests.transport.certificates.making import listen, make
 from tests.transport.fakes import FakeTransport
 from tests.wire import client_frame, close_of, header, read_frames, split_answer, upgrade
 
@@ -310,7 +311,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(
             service.listener.websocket.settings,
             Settings(
-                key=b"s3cret",
+                keys=(b"s3cret",),
                 ping_interval=5.0,
                 max_missed_pongs=2,
                 rate_limit=9,
@@ -501,3 +502,75 @@ class ChannelServiceTests(SynchronousTestCase):
             channels.stopService()
             self.assertFalse(channels.running)
             self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class ReloadTests(SynchronousTestCase):
+    """Another configuration while the server runs."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.service = MlesService(ServerConfig(port=1), self.clock)
+
+    def test_everything_live(self) -> None:
+        """What can change is where it takes effect; what needs a restart is named and stays, each time."""
+        config = ServerConfig(
+            port=2,
+            key=b"s3cret",
+            origins=("https://a.test",),
+            limit=7,
+            history_total=3,
+            max_channels=5,
+            ping_interval=5.0,
+            max_missed_pongs=2,
+            rate_limit=9,
+            filelimit=11,
+            per_ip_limit=1,
+            per_ip_window=5,
+            metrics_logging=False,
+            drain=30,
+        )
+        for waiting in (14, 1):
+            told = self.service.reload(config)
+            self.assertEqual(len(told), waiting)
+            self.assertEqual([change.name for change in told if change.needs_restart], ["--port"])
+        self.assertEqual(self.service.config, replace(config, port=1))
+        self.assertEqual(
+            self.service.listener.websocket.settings,
+            Settings((b"s3cret",), 5.0, 2, 9, ListedOrigins(["https://a.test"])),
+        )
+        self.assertEqual(self.service.listener.spread, 30.0)
+        admission = self.service.listener.admission
+        comes = IPv4Address("TCP", "10.0.0.1", 12345)
+        self.assertEqual([admission.admits(comes) for _ in range(2)], [True, False])
+        self.assertEqual(admission.max_connections, connections_for(descriptor_limit(), 11))
+        registry = self.service.channels.registry
+        self.assertEqual(registry.max_channels, 5)
+        for number in range(9):
+            self.service.publish("example", str(number))
+        self.clock.advance(0)
+        received: list[str | bytes] = []
+        joining = Deferred.fromCoroutine(self.service.join("example", "alice", received.append))
+        self.successResultOf(joining)
+        self.assertEqual(received, [str(number) for number in range(2, 9)])
+
+    def test_logged(self) -> None:
+        """What has changed is logged, a line each, and no key."""
+        told = listen(self)
+        self.service.reload(ServerConfig(port=2, key=b"s3cret", rate_limit=5))
+        self.assertEqual(
+            told,
+            [
+                "not changed: --port: 1 -> 2 (needs a restart)",
+                "changed: --rate-limit: 100 -> 5",
+                "changed: keys: none -> 1",
+            ],
+        )
+
+    def test_all_or_nothing(self) -> None:
+        """When a certificate file cannot be used, nothing changes at all."""
+        missing = Path("missing.pem")
+        old = ServerConfig(domains=("a.test",), certificates=((missing, missing),))
+        service = MlesService(old, self.clock)
+        self.assertRaises(CertificateError, service.reload, replace(old, rate_limit=5, key=b"s3cret"))
+        self.assertEqual((service.config, service.listener.websocket.settings.keys), (old, ()))
+        self.assertEqual(service.listener.websocket.settings.rate_limit, 100)

@@ -41,6 +41,20 @@ class PerAddressTests(AdmissionTestCase):
         self.clock.advance(0.5)
         self.assertEqual(self.admitted(admission, "10.0.0.1"), [True])
 
+    def test_change(self) -> None:
+        """Other limits count from the next connection on, with what was counted already."""
+        admission = Admission(self.clock, self.metrics, 2, 10.0)
+        self.assertEqual(self.admitted(admission, *["10.0.0.1"] * 2), [True, True])
+        admission.change(3, 20.0, 1000)
+        self.assertEqual(self.admitted(admission, *["10.0.0.1"] * 2), [True, False])
+        self.clock.advance(15)
+        self.assertEqual(self.admitted(admission, "10.0.0.1"), [False])
+        admission.change(0, 20.0, 1000)
+        self.assertEqual(self.admitted(admission, *["10.0.0.1"] * 9), [True] * 9)
+        admission.change(1, 20.0, 5)
+        self.assertEqual(self.admitted(admission, *["10.0.0.1"] * 2), [True, False])
+        self.assertEqual(admission.max_connections, 5)
+
     def test_counted(self) -> None:
         """Who is turned away is counted under its address; who is let in is not."""
         admission = Admission(self.clock, self.metrics, 1)

@@ -1,6 +1,7 @@
 """Members: joining, the rate, pings, one uid twice, and the end."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -12,6 +13,7 @@ from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.protocol.auth import auth_value
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.transport.connection import PROBE_SECONDS, MlesConnection, MlesFactory, Settings
+from mles_tx.transport.origins import ListedOrigins, pages_of_this_machine
 from tests.wire import Frame, client_frame, close_of, header, upgrade
 
 from .peers import ConnectionTestCase, Peer
@@ -211,7 +213,7 @@ class LogTests(ConnectionTestCase):
 class KeyTests(ConnectionTestCase):
     """A server with a key."""
 
-    settings = Settings(key=b"s3cret")
+    settings = Settings(keys=(b"s3cret",))
 
     def test_key(self) -> None:
         """Only who knows the key joins."""
@@ -317,6 +319,94 @@ class UnlimitedTests(ConnectionTestCase):
         self.end_turn()
         self.assertEqual(5000, len(bob.messages()))
         self.assertEqual("producing", alice.producerState)
+
+
+class ChangeTests(ConnectionTestCase):
+    """What the operator changes while members are there."""
+
+    settings = Settings(keys=(b"old",), rate_limit=100)
+
+    def change(self, **fields: Any) -> None:
+        """Settings that are different in something."""
+        self.factory.change(replace(self.factory.settings, **fields))
+
+    def enter(self, uid: str, key: bytes) -> Peer:
+        """Somebody who wants to join with a key."""
+        peer = self.open()
+        peer.receive(header(uid, auth=auth_value(uid, "example", key), history=0))
+        return peer
+
+    def members(self) -> set[str]:
+        """Who is there."""
+        return {member.uid for member in self.registry.members}
+
+    def test_keys(self) -> None:
+        """Another key lets in from now on, the old one no more, and who is in stays in."""
+        self.enter("alice", b"old")
+        waiting = self.open()
+        self.change(keys=(b"new", b"old"))
+        self.enter("bob", b"old")
+        self.enter("carol", b"new")
+        self.change(keys=(b"new",))
+        self.assertClosed(self.enter("dave", b"old"), CloseReason.AUTH_WRONG)
+        waiting.receive(header("eve", auth=auth_value("eve", "example", b"old")))
+        self.assertClosed(waiting, CloseReason.AUTH_WRONG)
+        self.assertEqual(self.members(), {"alice", "bob", "carol"})
+
+    def test_rate(self) -> None:
+        """Another rate is that of everybody, also of those who are there."""
+        alice = self.enter("alice", b"old")
+        self.change(rate_limit=10)
+        alice.receive(client_frame(1, b"x") * 60)
+        self.assertEqual("paused", alice.producerState)
+        self.clock.advance(1.1)
+        self.assertEqual("producing", alice.producerState)
+
+    def test_slowed_down(self) -> None:
+        """Who has to wait under the old rate, perhaps for minutes, is read again when there is another."""
+        for rate in (9999, 0):
+            alice = self.enter("alice", b"old")
+            alice.receive(client_frame(1, b"x") * 5000)
+            self.assertEqual("paused", alice.producerState)
+            self.change(rate_limit=rate)
+            self.clock.advance(0)
+            self.assertEqual("producing", alice.producerState)
+            alice.receive(client_frame(1, b"x") * 5000)
+            self.assertEqual("producing", alice.producerState)
+            self.change(rate_limit=100)
+            alice.hang_up()
+
+    def test_same_rate(self) -> None:
+        """A change of something else lets nobody off."""
+        alice = self.enter("alice", b"old")
+        alice.receive(client_frame(1, b"x") * 700)
+        self.change(max_missed_pongs=1, keys=(b"new",))
+        self.clock.advance(1.9)
+        self.assertEqual("paused", alice.producerState)
+
+    def test_pings(self) -> None:
+        """Another interval and another number of pings are those of everybody."""
+        alice = self.enter("alice", b"old")
+        self.change(ping_interval=1.0, max_missed_pongs=1)
+        self.clock.pump([0.125] * 10)
+        self.assertEqual([Frame(9, b"")], alice.frames())
+        self.clock.pump([0.125] * 10)
+        self.assertClosed(alice, CloseReason.PING_TIMEOUT)
+
+    def test_origins(self) -> None:
+        """Other origins are those of the next upgrade."""
+        self.change(origin_allowed=pages_of_this_machine)
+        self.assertIn(b"403", self.refused("https://example.org"))
+        self.change(origin_allowed=ListedOrigins(["https://example.org"]))
+        peer = self.connect()
+        peer.receive(upgrade("Origin: https://example.org"))
+        self.assertIn(b"101", peer.taken()[:20])
+
+    def refused(self, origin: str) -> bytes:
+        """The answer to an upgrade."""
+        peer = self.connect()
+        peer.receive(upgrade(f"Origin: {origin}"))
+        return peer.taken()
 
 
 class PingTests(ConnectionTestCase):

@@ -56,6 +56,28 @@ class HeartbeatTests(SynchronousTestCase):
         self.pass_time(3 * INTERVAL)
         self.assertEqual(connection.beats, [16.0, 32.0, 48.0])
 
+    def test_other_interval(self) -> None:
+        """When the interval changes, it counts from then on, for those who are there and for those who come."""
+        connection = self.add()
+        self.pass_time(4)
+        self.heartbeat.change(1.6)
+        self.pass_time(4)
+        self.assertTrue(2 <= len(connection.beats) <= 3, connection.beats)
+        later = self.add()
+        self.pass_time(4)
+        self.assertTrue(2 <= len(later.beats) <= 3, later.beats)
+        connection.beats.clear()
+        self.heartbeat.change(160.0)
+        self.pass_time(160)
+        self.assertEqual(len(connection.beats), 1)
+        self.heartbeat.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_other_interval_without_connections(self) -> None:
+        """Without connections there is no timer, before the change and after it."""
+        self.heartbeat.change(1.6)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_any_moment(self) -> None:
         """Whenever it came, it waits no longer than an interval, hardly less, and then exactly one each time."""
         self.add()

@@ -15,7 +15,8 @@ LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 
 _BASE64URL = re.compile("[A-Za-z0-9_-]{2,}={0,2}")
 
-_HTTPS_URL = re.compile(r"https://[!-~]+")
+#: Printable, and without what only fragments and logins need: RFC 8555 section 6.1 wants plain https.
+_HTTPS_URL = re.compile(r"""https://[!$-;=?A-\[\]-~]+""")
 
 
 def _is_base64url(text: str) -> bool:
@@ -60,7 +61,7 @@ class Authority:
         external: the operator's account there, if ours has to be bound to it.
 
     Raises:
-        ValueError: the directory is no https URL.
+        ValueError: the directory is no https URL; the text names the option and the remedy.
     """
 
     directory: str = LETS_ENCRYPT
@@ -69,8 +70,13 @@ class Authority:
     external: ExternalAccount | None = None
 
     def __post_init__(self) -> None:
-        if not _HTTPS_URL.fullmatch(self.directory) or not urlsplit(self.directory).hostname:
-            raise ValueError("an https URL is needed")
+        try:
+            parts = urlsplit(self.directory)
+            _ = parts.port  # looked at when it is asked for
+        except ValueError:
+            parts = urlsplit("")
+        if not parts.hostname or not _HTTPS_URL.fullmatch(self.directory):
+            raise ValueError(f"--acme-directory {self.directory!r}: give the https:// URL of the authority's directory")
 
     @property
     def folder(self) -> str:

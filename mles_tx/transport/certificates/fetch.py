@@ -38,7 +38,16 @@ from mles_tx import __version__
 from .pairs import CertificateError
 from .problems import Unavailable, clean
 
-__all__ = ["BURST", "DEADLINE_SECONDS", "MAX_BODY_BYTES", "MAX_JSON_BYTES", "Answer", "Fetcher", "verifying_agent"]
+__all__ = [
+    "BURST",
+    "DEADLINE_SECONDS",
+    "MAX_BODY_BYTES",
+    "MAX_JSON_BYTES",
+    "Answer",
+    "Fetcher",
+    "read_authorities",
+    "verifying_agent",
+]
 
 #: Seconds for a whole request.
 DEADLINE_SECONDS = 30.0
@@ -69,7 +78,7 @@ def verifying_agent(reactor: Any, authority: Path | None = None) -> IAgent:
     if authority is None:
         policy = BrowserLikePolicyForHTTPS()
     else:
-        policy = BrowserLikePolicyForHTTPS(trustRootFromCertificates(_read_certificates(authority)))
+        policy = BrowserLikePolicyForHTTPS(trustRootFromCertificates(read_authorities(authority)))
     return Agent(reactor, policy, connectTimeout=DEADLINE_SECONDS, pool=_QuietPool(reactor, persistent=False))
 
 
@@ -83,7 +92,12 @@ class _QuietPool(HTTPConnectionPool):
     _factory = _QuietFactory
 
 
-def _read_certificates(path: Path) -> list[Certificate]:
+def read_authorities(path: Path) -> list[Certificate]:
+    """The certificates of a file with authorities to trust.
+
+    Raises:
+        CertificateError: it cannot be used.
+    """
     try:
         text = path.read_bytes()
     except OSError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pem
@@ -10,8 +11,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 from OpenSSL import SSL
 
 from mles_tx.transport.contexts import make_context
@@ -39,6 +40,7 @@ class Pair:
         not_valid_after: when it ends, with its zone.
         context: the TLS context that shows it.
         is_self_signed: whether it is its own issuer.
+        digest: SHA-256 over it and its chain.
     """
 
     names: tuple[str, ...]
@@ -46,6 +48,7 @@ class Pair:
     not_valid_after: datetime
     context: SSL.Context
     is_self_signed: bool
+    digest: bytes
 
 
 def pair_from_files(certificate: Path, private_key: Path) -> Pair:
@@ -99,11 +102,15 @@ def pair_from_pem(objects: Sequence[pem.AbstractPEMObject]) -> Pair:
     if not belongs:
         raise CertificateError("the key does not belong to the certificate: give matching files")
     try:
-        return Pair(names, begins, ends, make_context(chain, key), is_self_signed)
+        return Pair(names, begins, ends, make_context(chain, key), is_self_signed, _digest(chain))
     except SSL.Error:
         raise CertificateError("the key or the certificate is too short or too weak for TLS: make a new one") from None
     except Exception:
         raise CertificateError(_DAMAGED) from None
+
+
+def _digest(chain: Sequence[Certificate]) -> bytes:
+    return sha256(b"".join(certificate.public_bytes(Encoding.DER) for certificate in chain)).digest()
 
 
 def _read(option: str, path: Path) -> list[pem.AbstractPEMObject]:

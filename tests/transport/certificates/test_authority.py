@@ -9,6 +9,31 @@ from mles_tx.transport.certificates.authority import (
     ExternalAccount,
 )
 
+GOOD_URLS = (
+    "https://ca.example/directory",
+    "https://ca.example",
+    "https://localhost:14000/dir",
+    "https://127.0.0.1:14000/dir?a=b",
+    "https://[::1]:14000/dir",
+)
+
+BAD_URLS = (
+    "",
+    "ca.example",
+    "http://ca.example/directory",
+    "ftp://ca.example",
+    "https://",
+    "https:///directory",
+    "https://ca.example:99999/",
+    "https://ca.example:x/",
+    "https://[::1/",
+    "https://user:password@ca.example/",
+    "https://ca.example/#x",
+    "https://ca.example/a b",
+    "https://ca.example/\r\nx",
+    "https://b\u00fccher.example/",
+)
+
 
 class AuthorityTests(SynchronousTestCase):
     """What the operator says about the authority."""
@@ -22,9 +47,13 @@ class AuthorityTests(SynchronousTestCase):
         self.assertRegex(Authority("https://[::1]:14000/dir").folder, r"^__1-[0-9a-f]{8}$")
 
     def test_url(self) -> None:
-        """An authority is asked over https, or not at all."""
-        for url in ("http://ca.example/", "ca.example", "https://", "https:///dir", "https://ca.example/ x", ""):
-            self.assertRaises(ValueError, Authority, url)
+        """An authority is asked over https, or not at all: its URL is an address and nothing more."""
+        self.assertEqual([Authority(url).directory for url in GOOD_URLS], list(GOOD_URLS))
+        for url in BAD_URLS:
+            error = self.assertRaises(ValueError, Authority, url)
+            self.assertEqual(
+                str(error), f"--acme-directory {url!r}: give the https:// URL of the authority's directory"
+            )
 
     def test_external_account(self) -> None:
         """A key id and a key in base64url are needed; the key is not shown."""
