@@ -37,7 +37,7 @@ class InstallUnitTests(SynchronousTestCase):
         """How it ends: code, standard output, standard error."""
         out, err = StringIO(), StringIO()
         code: object = None
-        words = [word.replace("{d}", str(self.directory)).replace("_", " ") for word in line.split()]
+        words = [word.replace("{s}", " ").replace("{d}", str(self.directory)) for word in line.split()]
         with redirect_stdout(out), redirect_stderr(err):
             try:
                 main(["install-unit", *words])
@@ -68,7 +68,9 @@ class InstallUnitTests(SynchronousTestCase):
         self.assertEqual(self.command("-- --domains example.org -r --drain 20"), "--domains example.org -r --drain 20")
         www = self.directory / "a b$c"
         www.mkdir()
-        self.assertEqual(self.command("-- -d example.org -w {d}/a_b$c"), f'-d example.org -w "{self.directory}/a b$$c"')
+        self.assertEqual(
+            self.command("-- -d example.org -w {d}/a{s}b$c"), f'-d example.org -w "{self.directory}/a b$$c"'
+        )
 
     def test_settings(self) -> None:
         """What the options mean for the unit: time to end, low ports, its name, its groups."""
