@@ -112,7 +112,7 @@ class BodyCache:
         self._misses += 1
         self._keep(key, body)
 
-    def make(self, key: BodyKey, make: Callable[[], bytes]) -> "Deferred[bytes]":
+    def make(self, key: BodyKey, make: Callable[[], bytes], keeps: bool = True) -> "Deferred[bytes]":
         """A body that is not kept: it is made, and then kept if there is room.
 
         However many ask for it meanwhile, it is made once.
@@ -120,6 +120,7 @@ class BodyCache:
         Args:
             key: which it is.
             make: called in a thread.
+            keeps: whether it may be kept.
 
         Returns:
             A Deferred with the body, or with what `make` raised.
@@ -130,14 +131,14 @@ class BodyCache:
         if len(waiting) == 1:
             self._misses += 1
             made: Deferred[bytes] = self._turns.run(self._in_thread, make)
-            made.addBoth(self._made, key)
+            made.addBoth(self._made, key, keeps)
         else:
             self._hits += 1
         return answer
 
-    def _made(self, body: Any, key: BodyKey) -> None:
+    def _made(self, body: Any, key: BodyKey, keeps: bool) -> None:
         waiting = self._waiting.pop(key)
-        if not isinstance(body, Failure):
+        if keeps and not isinstance(body, Failure):
             self._keep(key, body)
         for answer in waiting:  # those who have gone meanwhile do not mind
             answer.callback(body)

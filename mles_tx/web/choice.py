@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from twisted.web.http import datetimeToString
 
 from .bodies import BodyKey
-from .lookup import Found, Root, Stamp
+from .lookup import MAX_KNOWN_BYTES, Found, Root, Stamp
 from .negotiation import IDENTITY
 from .policy import Field, cache_control
 from .types import is_compressible, is_json, media_type
@@ -33,6 +33,9 @@ _SUFFIXES = {"zstd": ".zst", "br": ".br", "gzip": ".gz"}
 
 #: Choices a site remembers, one for a path and a set of codings. An entry takes about 2 KiB.
 _KNOWN_CHOICES = 4096
+
+#: How often a file that moves is looked for.
+_TRIES = 2
 
 #: Groups of codings, the most wanted first.
 Codings = tuple[tuple[str, ...], ...]
@@ -90,19 +93,23 @@ class Choices:
         Returns:
             The choice; True: the slash behind a directory is missing; False: nothing is there.
         """
-        found = self._root.find(target)
-        if isinstance(found, bool):
-            return found
         key = target, codings
-        known = self._known.get(key)
-        if known is not None and known.asked is found and known.is_unchanged():
-            return known
-        try:
-            choice = _choose(target, found, codings)
-        except OSError:
-            return False  # it has gone since it was found
-        self._known[key] = choice
-        return choice
+        for _ in range(_TRIES):
+            found = self._root.find(target)
+            if isinstance(found, bool):
+                return found
+            known = self._known.get(key)
+            if known is not None and known.asked is found and known.is_unchanged():
+                return known
+            try:
+                choice = _choose(target, found, codings)
+            except OSError:  # its directory has gone or was renamed since it was found
+                self._root.forget(target)
+                continue
+            if len(target) <= MAX_KNOWN_BYTES:
+                self._known[key] = choice
+            return choice
+        return False
 
 
 def _choose(target: bytes, found: Found, codings: Codings) -> Choice:

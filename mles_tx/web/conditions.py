@@ -22,7 +22,9 @@ UNSATISFIABLE: Final = range(0)
 Fields = Callable[[bytes], Sequence[bytes]]
 
 #: One range of bytes: from a place on, or so many at the end (RFC 9110 section 14.1.2).
-_RANGE = re.compile(rb"bytes=[ \t]*(?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18}))[ \t]*")
+_RANGE = re.compile(
+    rb"bytes=[ \t]*(?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18}))[ \t]*", re.IGNORECASE
+)
 
 #: An entity tag in a list (RFC 9110 section 8.8.3).
 _TAG = re.compile(rb'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')

@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from .bodies import BodyCache, compress
 from .choice import Choice, Choices, Codings
 from .conditions import NOT_MODIFIED, OK, UNSATISFIABLE, Fields, requested_range, status_for
-from .lookup import Root, open_regular
+from .lookup import Root, Stamp, open_regular
 from .negotiation import IDENTITY_ONLY, acceptable_codings
 from .pages import FAILED, NOT_FOUND, Answer
 from .policy import REVALIDATE
@@ -36,8 +36,22 @@ _SETTLED_SECONDS = 0.05
 #: What is shown where nothing is found.
 _NOT_FOUND_PAGE = b"/404.html"
 
+#: All headers that an answer with a file has, and no other.
+_ABOUT_A_FILE = (
+    b"accept-ranges",
+    b"access-control-allow-origin",
+    b"cache-control",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"etag",
+    b"last-modified",
+    b"vary",
+)
+
 #: Headers that do not hold for what was asked for when another page is shown instead.
-_ABOUT_THE_FILE = frozenset((b"accept-ranges", b"etag", b"last-modified"))
+_NOT_ABOUT_THE_PAGE = frozenset((b"accept-ranges", b"etag", b"last-modified"))
 
 #: Headers that say how a body is to be read; an answer without one has none (RFC 9110 section 15.4.5).
 ABOUT_THE_BODY = (b"content-encoding", b"content-type")
@@ -107,36 +121,44 @@ class SiteFiles(Resource):
         if request.startedWriting:
             request.channel.transport.abortConnection()
         else:
+            _take_back(request)
             _finish_with(request, FAILED)
 
     async def _answer(self, request: Request) -> None:
         fields = _fields(request)
         accepted = fields(b"accept-encoding")
         # The bytes of a part are counted as they are on the disk.
-        codings = IDENTITY_ONLY if fields(b"range") else acceptable_codings(b",".join(accepted) if accepted else None)
+        is_part = request.method == b"GET" and fields(b"range")
+        codings = IDENTITY_ONLY if is_part else acceptable_codings(b",".join(accepted) if accepted else None)
         for _ in range(_TRIES):
             choice = self.choose(request.path, codings)
             if choice is True:
                 _to_directory(request)
-            elif isinstance(choice, Choice):
-                try:
-                    await self._answer_with(request, choice)
-                except OSError:  # it was replaced since it was chosen, or has gone
-                    _take_back(request, choice)
-                    continue
+                return
+            page = choice or self.choose(_NOT_FOUND_PAGE, codings)
+            if not isinstance(page, Choice):
+                break
+            try:
+                if choice:
+                    await self._answer_with(request, page)
+                else:
+                    await self._answer_not_found(request, page)
+            except OSError:  # it was replaced since it was chosen, has gone, or may not be read
+                _take_back(request)
+                codings = IDENTITY_ONLY  # the ready-made file may be the one at fault
             else:
-                await self._answer_not_found(request, codings)
-            return
+                return
         _finish_with(request, NOT_FOUND)
 
-    async def _answer_not_found(self, request: Request, codings: Codings) -> None:
-        page = self.choose(_NOT_FOUND_PAGE, codings)
-        if not isinstance(page, Choice):
-            _finish_with(request, NOT_FOUND)
-            return
+    async def _answer_not_found(self, request: Request, page: Choice) -> None:
+        """Answer with the site's own page for that.
+
+        Raises:
+            OSError: it is not there any more; nothing was sent.
+        """
         request.setResponseCode(404)
         for name, value in page.fields:
-            if name not in _ABOUT_THE_FILE:
+            if name not in _NOT_ABOUT_THE_PAGE:
                 request.setHeader(name, value)
         await self._send(request, page, None)
 
@@ -152,14 +174,14 @@ class SiteFiles(Resource):
             request.setHeader(name, value)
         status = status_for(fields, choice.tag, choice.modified)
         places = requested_range(fields, size, choice.tag, choice.modified) if request.method == b"GET" else None
-        if status == NOT_MODIFIED:
-            request.setResponseCode(NOT_MODIFIED)
+        if status != OK:
+            request.setResponseCode(status)
             for name in ABOUT_THE_BODY:
                 request.responseHeaders.removeHeader(name)
-            request.finish()
-        elif status != OK:
-            request.setResponseCode(status)
-            _finish(request, b"")
+            if status == NOT_MODIFIED:
+                request.finish()
+            else:
+                _finish(request, b"")
         elif places is UNSATISFIABLE:
             request.setResponseCode(_RANGE_NOT_SATISFIABLE)
             request.setHeader(_CONTENT_RANGE, b"bytes */%d" % size)
@@ -179,7 +201,7 @@ class SiteFiles(Resource):
         bodies = self._stock.bodies
         body = bodies.get(choice.key) if choice.is_made or choice.sent.stamp.size <= MAX_QUICK_BYTES else None
         if body is None and choice.is_made:
-            body = await bodies.make(choice.key, lambda: _compressed(choice))
+            body = await bodies.make(choice.key, lambda: _compressed(choice), _is_settled(choice.sent.stamp))
         if body is not None:
             self._send_body(request, body, places)
         elif request.method == b"HEAD":
@@ -208,11 +230,12 @@ class SiteFiles(Resource):
 
     async def _send_opened(self, request: Request, choice: Choice, places: range | None, descriptor: int) -> None:
         bodies, stamp = self._stock.bodies, choice.sent.stamp
+        settled = _is_settled(stamp)
         if stamp.size <= MAX_QUICK_BYTES and bodies.keeps:
             body = os.pread(descriptor, stamp.size, 0)
             if len(body) < stamp.size:
                 raise OSError("it has shrunk")
-            if abs(time.time() - stamp.mtime_ns / 1e9) > _SETTLED_SECONDS:
+            if settled:
                 bodies.keep(choice.key, body)
             self._send_body(request, body, places)
             return
@@ -242,10 +265,10 @@ def _finish_with(request: Request, answer: Answer) -> None:
     request.finish()
 
 
-def _take_back(request: Request, choice: Choice) -> None:
-    """Forget what was said about a file, before another one is sent."""
+def _take_back(request: Request) -> None:
+    """Forget what was said about a file, before something else is sent."""
     request.setResponseCode(OK)
-    for name, _ in (*choice.fields, (_CONTENT_RANGE, b"")):
+    for name in _ABOUT_A_FILE:
         request.responseHeaders.removeHeader(name)
 
 
@@ -256,6 +279,11 @@ def _to_directory(request: Request) -> None:
     request.setHeader(b"location", request.path + b"/" + question + query)
     request.setHeader(b"cache-control", REVALIDATE)  # else browsers keep it for ever
     _finish(request, b"")
+
+
+def _is_settled(stamp: Stamp) -> bool:
+    """Whether whoever writes to a file from now on changes its stamp."""
+    return abs(time.time() - stamp.mtime_ns / 1e9) > _SETTLED_SECONDS
 
 
 def _compressed(choice: Choice) -> bytes:

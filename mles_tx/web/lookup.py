@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from cachetools import LRUCache
 
-__all__ = ["Found", "Root", "Stamp", "open_regular"]
+__all__ = ["MAX_KNOWN_BYTES", "Found", "Root", "Stamp", "open_regular"]
 
 #: A path's own method takes twice as long, and this is done with each request.
 _stat = os.stat
@@ -26,7 +26,7 @@ _INDEX = "index.html"
 _KNOWN_PATHS = 4096
 
 #: Bytes of a path that is worth to be remembered; a file's path has at most 4096.
-_MAX_KNOWN_BYTES = 1024
+MAX_KNOWN_BYTES = 1024
 
 #: What never stands in the name of a file that is served.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\]")
@@ -103,15 +103,22 @@ class Root:
                 return known
             del self._known[target]
         found = self._search(target)
-        if isinstance(found, Found) and len(target) <= _MAX_KNOWN_BYTES:
+        if isinstance(found, Found) and len(target) <= MAX_KNOWN_BYTES:
             self._known[target] = found
         return found
+
+    def forget(self, target: bytes) -> None:
+        """Look for a path anew the next time: what was found is not where it was, though its path still leads to it."""
+        self._known.pop(target, None)
 
     def _search(self, target: bytes) -> Found | bool:
         names = _names(target)
         if names is None:
             return False
+        # The root is not resolved here: it may be a link that leads to another release tomorrow.
+        asked = str(self._path.joinpath(*names))
         try:
+            _stat(asked)  # nearly always that tells at once; following thousands of links by hand takes long
             root = self._path.resolve(strict=True)
             path = root.joinpath(*names).resolve(strict=True)
             if any(part.startswith(".") for part in path.relative_to(root).parts):
@@ -119,8 +126,6 @@ class Root:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 return not target.endswith(b"/") and (path / _INDEX).is_file()
-            # The root is not resolved here: it may be a link that leads to another release tomorrow.
-            asked = str(self._path.joinpath(*names))
             return stat.S_ISREG(status.st_mode) and Found(path, asked, Stamp.of(status))
         except (OSError, ValueError, RuntimeError):
             return False  # not there, not readable, not below the root, or a loop of links

@@ -23,8 +23,9 @@ _PARTS = re.compile(r"[.~-]|(?<=[a-zA-Z0-9])_")
 _HEXADECIMAL = re.compile(r"(?=.*[0-9])(?=.*[a-f])[0-9a-f]{8,64}")
 _BASE32 = re.compile(r"(?=.*[2-7])(?=.*[A-Z])[A-Z2-7]{8}")
 
-#: Base 64: Vite and Rollup. A word in mixed case looks like it, so it counts only in their directories.
-_BASE64 = re.compile(r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[0-9A-Za-z_]{8}")
+#: Base 64: Vite and Rollup. A word in mixed case looks like it, so it counts only in their directories, and with a
+#: letter behind a digit: a third has none and is asked for each time, but no ``icon-iPhone15.png`` is kept for a year.
+_BASE64 = re.compile(r"(?=.*[0-9][A-Za-z_])(?=.*[a-z])(?=.*[A-Z])[0-9A-Za-z_]{8}")
 _BUNDLED = frozenset(("_app", "_astro", "_next", "assets", "build", "dist", "immutable", "static"))
 
 #: Two years are what browsers ask of those who want to be on their lists; one is what most sites have (RFC 6797).

@@ -1,15 +1,17 @@
 """A connection in memory, with what Twisted's TCP transports have and its own fakes lack."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 
-__all__ = ["FakeTransport"]
+__all__ = ["FakeTransport", "Turns"]
 
 
 class FakeTransport(StringTransport):
@@ -90,3 +92,13 @@ class FakeTransport(StringTransport):
         value: bytes = self.value()
         self.clear()
         return value
+
+
+class Turns:
+    """A clock on which a turn of the reactor takes a second, so that tests can look in between."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def callLater(self, delay: float, call: Callable[[], object]) -> IDelayedCall:  # noqa: N802
+        return self._clock.callLater(1, call)

@@ -1,13 +1,11 @@
 """Requests to the web side in memory: through twisted.web's own channel, with no reactor running."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.internet import task
 from twisted.internet.defer import DeferredSemaphore, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel
@@ -16,7 +14,7 @@ from twisted.web.server import Site
 from mles_tx.transport.share import TurnShare
 from mles_tx.web.bodies import BodyCache
 from mles_tx.web.files import FileStock
-from tests.transport.fakes import FakeTransport
+from tests.transport.fakes import FakeTransport, Turns
 
 __all__ = ["Reply", "WebTestCase", "get"]
 
@@ -29,16 +27,6 @@ class _Transport(FakeTransport):
     def loseConnection(self) -> None:
         super().loseConnection()
         self.disconnecting = True
-
-
-class _Turns:
-    """A clock on which a turn of the reactor takes a second, so that tests can look in between."""
-
-    def __init__(self, clock: task.Clock) -> None:
-        self._clock = clock
-
-    def callLater(self, delay: float, call: Callable[[], object]) -> IDelayedCall:  # noqa: N802
-        return self._clock.callLater(1, call)
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,7 @@ class WebTestCase(SynchronousTestCase):
     def stock(self, slots: int = 256, room: int = 0, pieces: int = 1) -> FileStock:
         """What sites share: without a cache, and a piece of work for each turn of the clock, unless told otherwise."""
         bodies = BodyCache(room, lambda make: maybeDeferred(make))
-        return FileStock(DeferredSemaphore(slots), bodies, TurnShare(cast(Any, _Turns(self.clock)), pieces))
+        return FileStock(DeferredSemaphore(slots), bodies, TurnShare(cast(Any, Turns(self.clock)), pieces))
 
     def _observe(self, event: LogEvent) -> None:
         self.logged.append(formatEvent(event))

@@ -4,7 +4,7 @@ import mimetypes
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.web.types import media_type
+from mles_tx.web.types import is_compressible, is_json, media_type
 
 #: File name, Content-Type.
 TYPES = (
@@ -18,6 +18,12 @@ TYPES = (
     ("table.csv", "text/csv; charset=utf-8"),
     ("data.json", "application/json; charset=utf-8"),
     ("app.js.map", "application/json; charset=utf-8"),
+    ("old.cjs", "text/javascript; charset=utf-8"),
+    ("map.geojson", "application/geo+json; charset=utf-8"),
+    ("linked.jsonld", "application/ld+json; charset=utf-8"),
+    ("page.xhtml", "application/xhtml+xml; charset=utf-8"),
+    ("news.atom", "application/atom+xml; charset=utf-8"),
+    ("sitemap.xml", "text/xml; charset=utf-8"),
     ("site.webmanifest", "application/manifest+json; charset=utf-8"),
     ("picture.svg", "image/svg+xml; charset=utf-8"),
     ("picture.png", "image/png"),
@@ -58,3 +64,37 @@ class MediaTypeTests(SynchronousTestCase):
         mimetypes.add_type("text/x-of-this-machine", ".ofthismachine")
         self.assertEqual(mimetypes.guess_type("a.ofthismachine")[0], "text/x-of-this-machine")
         self.assertEqual(media_type("a.ofthismachine"), "application/octet-stream")
+
+    def test_compressible(self) -> None:
+        """Text, and what is stored without a compression of its own, gets smaller; pictures and archives do not."""
+        for name, expected in (
+            ("index.html", True),
+            ("app.mjs", True),
+            ("data.json", True),
+            ("site.webmanifest", True),
+            ("news.atom", True),
+            ("picture.svg", True),
+            ("code.wasm", True),
+            ("favicon.ico", True),
+            ("letters.ttf", True),
+            ("letters.woff2", False),
+            ("picture.png", False),
+            ("film.mp4", False),
+            ("archive.tar.gz", False),
+            ("MlesTalk.apk", False),
+            ("README", False),
+        ):
+            self.assertEqual((name, is_compressible(media_type(name))), (name, expected))
+
+    def test_json(self) -> None:
+        """JSON is what has that type, or one made of it."""
+        for name, expected in (
+            ("data.json", True),
+            ("app.js.map", True),
+            ("site.webmanifest", True),
+            ("map.geojson", True),
+            ("app.js", False),
+            ("picture.svg", False),
+            ("README", False),
+        ):
+            self.assertEqual((name, is_json(media_type(name))), (name, expected))

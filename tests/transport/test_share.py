@@ -1,0 +1,111 @@
+"""The share of a turn."""
+
+from typing import Any, cast
+
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from mles_tx.transport.share import TurnShare
+
+from .fakes import Turns
+
+
+class TurnShareTests(SynchronousTestCase):
+    """Work in pieces, three of them in a turn."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.share = TurnShare(cast(Any, Turns(self.clock)), 3)
+        self.done: list[object] = []
+
+    def turn(self) -> list[object]:
+        """What is done in the next turn."""
+        self.done.clear()
+        self.clock.advance(1)
+        return list(self.done)
+
+    def run_some(self, *names: object) -> None:
+        """Hand over pieces of work."""
+        for name in names:
+            self.share.run(lambda name=name: self.done.append(name))  # type: ignore[misc]
+
+    def test_a_few(self) -> None:
+        """A few pieces are done at once, and then no timer is left."""
+        self.run_some(1, 2, 3)
+        self.assertEqual(self.done, [1, 2, 3])
+        self.assertEqual(self.turn(), [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_many(self) -> None:
+        """What is too much for a turn waits for the next ones, in order, and what comes later waits behind it."""
+        self.run_some(*range(8))
+        self.assertEqual(self.done, [0, 1, 2])
+        self.assertEqual(self.turn(), [3, 4, 5])
+        self.run_some(8)
+        self.assertEqual(self.done, [3, 4, 5], "two are before it")
+        self.assertEqual(self.turn(), [6, 7, 8])
+        self.assertEqual(self.turn(), [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_work_that_makes_work(self) -> None:
+        """A piece that hands over the next one, like a long download, shares the turns with others."""
+
+        def again() -> None:
+            self.done.append("long")
+            if len(self.done) < 100:
+                self.share.run(again)
+
+        self.share.run(again)
+        self.assertEqual(self.done, ["long"] * 3)
+        self.run_some("short")
+        self.assertEqual(self.turn(), ["long", "short", "long"])
+
+    def test_take(self) -> None:
+        """Who may begin at once takes what it needs, more than is left too; then the turn is over for others."""
+        self.assertTrue(self.share.take())
+        self.assertTrue(self.share.take(5))
+        self.assertFalse(self.share.take())
+        self.turn()
+        self.assertTrue(self.share.take())
+
+    def test_nobody_overtakes(self) -> None:
+        """While something waits nobody may begin at once."""
+        self.run_some(1, 2, 3, 4, 5, 6, 7, 8)
+        self.turn()
+        self.assertFalse(self.share.take())
+        self.turn()
+        self.assertTrue(self.share.take(), "two waited, so that one is left")
+
+    def test_failure(self) -> None:
+        """A piece that fails is logged, and the others are done; one that is done at once fails its caller."""
+        events: list[LogEvent] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.run_some(1, 2, 3)
+        self.share.run(lambda: 1 // 0)
+        self.run_some(4)
+        self.assertEqual(self.turn(), [4])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual([event["log_format"] for event in events], ["a piece of work failed"])
+        self.turn()
+        self.assertRaises(ZeroDivisionError, self.share.run, lambda: 1 // 0)
+
+    def test_stop(self) -> None:
+        """Stopped, it forgets what waits and keeps no timer; it can be used again."""
+        self.run_some(*range(8))
+        self.share.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.turn(), [])
+        self.share.stop()
+        self.run_some("again")
+        self.assertEqual(self.done, ["again"])
+
+    def test_stop_from_within(self) -> None:
+        """A piece of work may stop it."""
+        self.run_some(1, 2, 3)
+        self.share.run(self.share.stop)
+        self.run_some(4)
+        self.assertEqual(self.turn(), [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
