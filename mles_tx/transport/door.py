@@ -182,9 +182,9 @@ class Door(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._state = _State.GONE
-        self.factory.forget(self)
         if self._channel is not None:
             self._channel.connectionLost(reason)
+        self.factory.forget(self)  # last: whoever waits for the end expects that no file is open
 
     def refuse(self, status: bytes) -> None:
         """Answer with a status line and nothing else, and close."""
@@ -316,6 +316,7 @@ class Door(Protocol):
         """Enough was answered in this turn of the reactor: go on in a later one."""
         self._has_waiting_head = True
         self._waiting_bytes = len(self._head)
+        self.factory.heads.met(self)  # it has come in time; that it waits is not the peer's fault
         self.factory.share.run(self._turn_has_come)
 
     def _turn_has_come(self) -> None:
@@ -337,7 +338,7 @@ class Door(Protocol):
             self.factory.idle.start(self)
             self.transport.write(answer)
             return
-        self.factory.share.take(_SLOW_PIECES)
+        self.factory.share.charge(_SLOW_PIECES)
         self._state = _State.WEB
         self._channel.dataReceived(head)
         if self._state is _State.WEB and self._head:

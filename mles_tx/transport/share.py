@@ -26,17 +26,18 @@ class TurnShare:
         self._waiting: deque[Callable[[], object]] = deque()
         self._next: IDelayedCall | None = None
 
-    def take(self, pieces: int = 1) -> bool:
-        """Whether a piece of work may be done at once; it counts for so many of this turn.
-
-        False means that it has to be handed to `run`.
-        """
+    def take(self) -> bool:
+        """Whether a piece of work may be done at once; False means that it has to be handed to `run`."""
         if self._waiting or self._left <= 0:
             return False
+        self.charge(1)
+        return True
+
+    def charge(self, pieces: int) -> None:
+        """Count so many pieces of this turn as done: for work that turns out to be more than one."""
         self._left -= pieces
         if self._next is None:
             self._next = self._clock.callLater(0, self._turn)
-        return True
 
     def run(self, work: Callable[[], object]) -> None:
         """Do a piece of work now, or in a later turn when enough was done in this one."""
@@ -63,5 +64,5 @@ class TurnShare:
                 self._waiting.popleft()()
             except Exception:
                 self._log.failure("a piece of work failed")
-        if self._next is None and self._left < self._pieces:
+        if self._next is None and self._left < self._pieces:  # else whoever comes now would begin in the same turn
             self._next = self._clock.callLater(0, self._turn)

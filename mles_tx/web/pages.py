@@ -1,5 +1,7 @@
 """Short answers in plain text. None of them repeats anything of the request."""
 
+from http import HTTPStatus
+
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
@@ -20,11 +22,12 @@ class Answer(Resource):
     def __init__(self, code: int, text: str, headers: dict[str, str] | None = None) -> None:
         super().__init__()
         self._code = code
+        self._phrase = HTTPStatus(code).phrase.encode("ascii")  # twisted.web knows but the older ones
         self._body = text.encode("ascii") + b"\n"
         self._headers = headers or {}
 
     def render(self, request: Request) -> bytes:
-        request.setResponseCode(self._code)
+        request.setResponseCode(self._code, self._phrase)
         request.setHeader(b"content-type", b"text/plain; charset=utf-8")
         for name, value in self._headers.items():
             request.setHeader(name.encode("ascii"), value.encode("ascii"))

@@ -303,6 +303,76 @@ class SelfSignedTests(_Case):
             self.stop(service)
 
 
+class DemandTests(_Case):
+    """Whether browsers may be told to come to a host over TLS only."""
+
+    def signed(self, *names: str, days: float = 90) -> Made:
+        """A certificate of an authority's."""
+        authority = make("authority.example", common_name="An authority")
+        return make(*names, common_name=names[0], days=days, issuer=authority)
+
+    def asked(self, service: CertificateService, *hosts: str) -> list[bool]:
+        """What is said of hosts."""
+        return [service.demands_tls(host) for host in hosts]
+
+    def test_trusted(self) -> None:
+        """Yes for a domain with an authority's certificate, no for any other host."""
+        service = self.start("example.org", certificates=(self.files(self.signed("example.org")),))
+        self.assertEqual(self.asked(service, "example.org", "www.example.org", "localhost", ""), [True] + [False] * 3)
+
+    def test_table(self) -> None:
+        """No for names of this machine and of private networks, for expired, foreign and self-signed certificates."""
+        local = ("localhost", "chat.test", "chat.internal", "10.0.0.1", "::1")
+        with logged():
+            for made, names, expected in (
+                (self.signed("example.org", *local), ("example.org", *local), [True] + [False] * len(local)),
+                (make("example.org"), ("example.org",), [False]),
+                (self.signed("example.org", days=-1), ("example.org",), [False]),
+                (self.signed("other.example"), ("example.org",), [False]),
+                (self.signed("*.example.org"), ("www.example.org",), [True]),
+            ):
+                service = self.start(*names, certificates=(self.files(made),))
+                self.assertEqual((names, self.asked(service, *names)), (names, expected))
+                self.stop(service)
+
+    def test_own(self) -> None:
+        """No for a certificate of the server's own, while one is ordered as well; and none without TLS."""
+        for domain, fields in (
+            ("localhost", {}),
+            ("example.org", {"acme_directory": DIRECTORY}),
+            ("example.org", {"tls": False}),
+            ("example.org", {"listen": False}),
+        ):
+            config: dict[str, Any] = dict(fields)
+            service = self.start(domain, **config)
+            self.assertEqual(self.asked(service, domain), [False])
+            self.stop(service)
+
+    def test_before_the_start_and_after(self) -> None:
+        """No before the server has started, and a second after it has stopped."""
+        service = self.make("example.org", certificates=(self.files(self.signed("example.org")),))
+        self.assertEqual(self.asked(service, "example.org"), [False])
+        service.privilegedStartService()
+        service.startService()
+        self.reactor.advance(1)
+        self.assertEqual(self.asked(service, "example.org"), [True])
+        self.successResultOf(service.stopService())
+        self.reactor.advance(1)
+        self.assertEqual(self.asked(service, "example.org"), [False])
+
+    def test_remembered(self) -> None:
+        """It is found out once in a second, however often it is asked, and anew in the next."""
+        service = self.start("example.org", certificates=(self.files(self.signed("example.org")),))
+        looks: list[None] = []
+        states = service.states
+        self.patch(service, "states", lambda: looks.append(None) or states())  # type: ignore[func-returns-value]
+        for _ in range(3):
+            for _ in range(100):
+                self.asked(service, "example.org", "foreign.example")
+            self.reactor.advance(1)
+        self.assertEqual(len(looks), 3)
+
+
 class OrderTests(_Case):
     """Certificates that are ordered."""
 

@@ -1,7 +1,11 @@
 """Everything between the sockets and the channels: a whole server, with real sockets on loopback or on a clock."""
 
+import contextlib
+import gzip
+import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from cryptography.x509 import Certificate
 from twisted.internet.task import deferLater
@@ -31,7 +35,7 @@ from tests.transport.hellos import (
 )
 from tests.wire import client_frame, close_of, header, read_frames, upgrade
 
-from .clients import dial, get, reactor
+from .clients import AnyCertificate, dial, get, reactor
 from .servers import FOUND, NOT_FOUND, DrainTestCase, ServerTestCase, logged, occupied
 
 
@@ -374,7 +378,7 @@ class SecureServerTests(ServerTestCase):
         page = (bundled_pages() / "index.html").read_bytes()
         tls = self.trust
         self.assertEqual(await get(self.port(service), tls=tls()), (FOUND, page))
-        self.assertEqual(await get(self.port(service), tls=tls(), host="other.test"), (FOUND, page))
+        self.assertEqual(await get(self.port(service), tls=tls(host="other.test"), host="other.test"), (FOUND, page))
         self.assertEqual((await get(self.port(service), tls=tls(), host="127.0.0.1"))[0], NOT_FOUND)
 
     async def test_members(self) -> None:
@@ -527,6 +531,152 @@ class OwnCertificateTests(ServerTestCase):
         self.files(renewed, "one")
         service.startService()
         self.assertEqual(await self.shown(service), renewed.certificate)
+
+
+class SitesTests(ServerTestCase):
+    """Pages, as configured."""
+
+    async def answer(self, service: MlesService, request: bytes, tls: Any = None) -> tuple[str, bytes]:
+        """Head, in lower case, and body of the answer to a request."""
+        client = await dial(self.port(service), tls)
+        client.transport.write(request[:-2] + b"Connection: close\r\n\r\n")
+        head, _, body = (await client.to_the_end()).partition(b"\r\n\r\n")
+        return head.decode("latin-1").lower(), body
+
+    async def test_cache(self) -> None:
+        """What is sent is kept, compressed or not, as far as there is room; 0 switches that off."""
+        text = b"a line of text\n" * 1000
+        self.write("www/localhost/page.txt", text)
+        os.utime(self.directory / "www/localhost/page.txt", (0, 0))
+        for megabytes, entries in ((0, 0), (1, 2)):
+            service = self.start(wwwroot=self.directory / "www", compression_cache=megabytes)
+            for _ in range(2):
+                plain = b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                self.assertEqual((await self.answer(service, plain))[1], text)
+                coded = plain[:-2] + b"Accept-Encoding: gzip\r\n\r\n"
+                self.assertEqual(gzip.decompress((await self.answer(service, coded))[1]), text)
+            self.assertEqual((megabytes, service.listener.bodies.counts().entries), (megabytes, entries))
+            await service.stopService()
+
+    async def test_quick(self) -> None:
+        """The second time a small page is asked for it comes from memory, without its file being opened."""
+        self.write("www/localhost/page.txt", b"a page")
+        os.utime(self.directory / "www/localhost/page.txt", (0, 0))
+        service = self.start(wwwroot=self.directory / "www")
+        for _ in range(2):
+            client = await dial(self.port(service))
+            client.transport.write(b"GET /page.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await client.until(b"a page")
+            await client.hang_up()
+        self.assertEqual((service.listener.bodies.counts().hits, service.listener.bodies.counts().misses), (1, 1))
+
+    async def test_files_at_one_time(self) -> None:
+        """With --filelimit 1 a second file waits for the first."""
+        for name in ("one", "two"):
+            self.write(f"www/localhost/{name}.png", bytes(8_000_000))
+        service = self.start(wwwroot=self.directory / "www", filelimit=1)
+        clients = []
+        for asked in (b"one", b"two"):
+            client = await dial(self.port(service))
+            client.transport.pauseProducing()
+            client.transport.write(b"GET /%b.png HTTP/1.1\r\nHost: localhost\r\n\r\n" % asked)
+            clients.append(client)
+            await deferLater(reactor, 0.05)
+        self.assertEqual([name.name for name in self.open_files()], ["one.png"])
+        for client in clients:
+            client.transport.resumeProducing()
+        for client in clients:
+            while not client.received.endswith(bytes(1000)) or len(client.received) < 8_000_000:
+                await deferLater(reactor, 0.01)
+            await client.hang_up()
+        self.assertEqual(self.open_files(), [])
+
+    def open_files(self) -> list[Path]:
+        """The files of the site that are open."""
+        opened = []
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                opened.append(link.readlink())
+        return [path for path in opened if path.is_relative_to(self.directory / "www")]
+
+    async def test_headers(self) -> None:
+        """On TLS there are the headers for it, with --cors those that isolate pages; else none of them."""
+        on_tls = {"x-content-type-options: nosniff", "referrer-policy: strict-origin-when-cross-origin"}
+        isolation = {
+            "cross-origin-opener-policy: same-origin",
+            "cross-origin-embedder-policy: require-corp",
+            "cross-origin-resource-policy: same-origin",
+        }
+        hsts = {"strict-transport-security: max-age=31536000"}
+        authority = make("authority.example", common_name="An authority")
+        signed = make("example.org", "localhost", common_name="example.org", issuer=authority)
+        files = (self.files(signed, "signed"),)
+        self.write("www/example.org/index.html", b"hello")
+        public: dict[str, Any] = {"domains": ("example.org",), "interfaces": ("127.0.0.1",)}
+        for fields, host, expected in (
+            ({}, "localhost", set()),
+            ({"cors": True}, "localhost", isolation),
+            ({**public, "tls": False, "wwwroot": self.directory / "www"}, "example.org", set()),
+            ({"domains": ("localhost",), "interfaces": ("127.0.0.1",)}, "localhost", on_tls),
+            ({**public, "certificates": files, "wwwroot": self.directory / "www"}, "example.org", on_tls | hsts),
+            ({**public, "certificates": files, "cors": True}, "example.org", on_tls | hsts | isolation),
+        ):
+            config: dict[str, Any] = dict(fields)
+            service = self.start(**config)
+            tls = AnyCertificate(host) if service.listener._config.speaks_tls else None
+            request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+            for _ in range(3):  # from the disk, and from memory
+                head, _ = await self.answer(service, request, tls)
+                found = set(head.split("\r\n")) & (on_tls | isolation | hsts)
+                self.assertEqual((config, found), (config, expected))
+                self.assertNotIn("content-security-policy", head)
+            await service.stopService()
+
+    async def test_misdirected(self) -> None:
+        """On a connection that was opened for one domain another one is not served, also from memory."""
+        for name in ("a.test", "b.test"):
+            self.write(f"www/{name}/index.html", name.encode())
+            os.utime(self.directory / "www" / name / "index.html", (0, 0))
+        service = self.start_secure(domains=("a.test", "b.test"), wwwroot=self.directory / "www")
+        for _ in range(2):
+            for named, host, status in (
+                ("a.test", "a.test", "200"),
+                ("a.test", "b.test", "421"),
+                ("a.test", "c.test", "404"),
+                ("c.test", "a.test", "421"),
+                (None, "a.test", "200"),
+                ("127.0.0.1", "b.test", "200"),
+            ):
+                request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+                head, body = await self.answer(service, request, AnyCertificate(named))
+                self.assertEqual((named, host, head[9:12]), (named, host, status))
+                self.assertEqual(body == host.encode(), status == "200")
+
+    async def test_stop_while_a_file_is_sent(self) -> None:
+        """A download that is under way is cut off after the grace, its file closed, and nothing is left."""
+        self.write("www/localhost/large.bin", bytes(8_000_000))
+        service = self.start(wwwroot=self.directory / "www")
+        client = await dial(self.port(service))
+        client.transport.pauseProducing()
+        client.transport.write(b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while not self.open_files():
+            await deferLater(reactor, 0.01)
+        stopped = service.stopService()
+        service.listener.abort()  # what the grace ends with
+        await stopped
+        self.assertEqual((self.open_files(), service.listener.door.doors), ([], set()))
+        client.transport.abortConnection()
+        await client.ended
+
+    async def test_stop_lets_a_file_be_sent(self) -> None:
+        """A download whose client reads is sent to its end first."""
+        self.write("www/localhost/large.bin", bytes(8_000_000))
+        service = self.start(wwwroot=self.directory / "www")
+        client = await dial(self.port(service))
+        client.transport.write(b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await client.until(b"\r\n\r\n")
+        await service.stopService()
+        self.assertEqual(len((await client.to_the_end()).partition(b"\r\n\r\n")[2]), 8_000_000)
 
 
 class BehindProxyTests(ServerTestCase):

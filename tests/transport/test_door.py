@@ -31,7 +31,7 @@ from mles_tx.transport.share import TurnShare
 from mles_tx.web.hosts import make_site
 from tests.wire import header, split_answer, upgrade
 
-from .fakes import FakeTransport
+from .fakes import FakeTransport, Turns
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -362,6 +362,185 @@ class KeptAliveTests(DoorTestCase):
         self.late.requests[0].notifyFinish().addErrback(ended.append)
         peer.hang_up()
         self.assertEqual(1, len(ended))
+        self.assertEqual(set(), self.factory.doors)
+
+
+class TurnTests(DoorTestCase):
+    """The web side's share of a turn: three answers from memory, or one of twisted.web."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[tuple[bytes, str | None]] = []
+        self.body = b"x"
+        turns: Any = Turns(self.clock)
+        self.factory.share = TurnShare(turns, 3)
+        self.factory.quick = self.quick
+
+    def quick(self, head: bytes, server_name: str | None) -> bytes | None:
+        """Answers what is not for `late` or `slow`."""
+        self.asked.append((head, server_name))
+        if b"late" in head or b"/slow" in head:
+            return None
+        return b"HTTP/1.1 299 %d\r\nContent-Length: %d\r\n\r\n%b" % (len(self.asked), len(self.body), self.body)
+
+    def test_quick(self) -> None:
+        """A whole head that is for the site is offered once, and what comes as an answer is sent as it is."""
+        peer = self.connect()
+        peer.receive_by_byte(GET)
+        self.assertEqual(self.asked, [(GET, None)])
+        self.assertEqual(peer.taken(), b"HTTP/1.1 299 1\r\nContent-Length: 1\r\n\r\nx")
+        self.assertFalse(peer.finished)
+
+    def test_mixed(self) -> None:
+        """Requests on one connection are answered in order, whoever answers them; then it may be upgraded."""
+        peer = self.connect()
+        slow = GET.replace(b"GET /", b"GET /slow")
+        peer.receive(GET + slow + GET + slow + GET + upgrade() + header("alice"))
+        self.clock.pump([1] * 10)
+        self.assertEqual(self.answers(peer), [b"299", b"200", b"299", b"200", b"299", b"101"])
+        self.assertEqual(["alice"], [member.uid for member in self.websocket.registry.members])
+
+    def test_upgrades_are_not_asked_for(self) -> None:
+        """A head that asks for an upgrade is not offered, and does not wait."""
+        first, second = self.connect(), self.connect()
+        first.receive(GET * 5)
+        second.receive(upgrade())
+        self.assertEqual((self.answers(first), self.answers(second)), ([b"299"] * 3, [b"101"]))
+        self.assertEqual(len(self.asked), 3)
+
+    def test_name(self) -> None:
+        """The host that was named when TLS began is told, and asked for once a connection."""
+        peer: Any = self.connect()
+        names = ["example.org"]
+        peer.server_name = names.pop
+        peer.receive(GET * 2)
+        self.assertEqual([name for _, name in self.asked], ["example.org"] * 2)
+
+    def test_more_than_a_turn(self) -> None:
+        """More requests than a turn has room for wait for the next ones, connection after connection, in order."""
+        peers = [self.connect() for _ in range(7)]
+        for peer in peers:
+            peer.receive(GET)
+        order = []
+        for _ in range(3):
+            order.append([bool(self.answers(peer)) for peer in peers].count(True))
+            self.clock.advance(1)
+        self.assertEqual(order, [3, 3, 1])
+
+    def test_fair(self) -> None:
+        """Who has sent a hundred requests does not keep the one that comes after it waiting for all of them."""
+        greedy, modest = self.connect(), self.connect()
+        greedy.receive(GET * 100)
+        modest.receive(GET)
+        self.assertEqual((len(self.answers(greedy)), self.answers(modest)), (3, []))
+        self.clock.advance(1)
+        self.assertEqual(self.answers(modest), [b"299"])
+        self.clock.pump([1] * 100)
+        self.assertEqual(len(self.answers(greedy)), 97)
+
+    def test_what_costs_more(self) -> None:
+        """An answer of twisted.web counts more than one from memory."""
+        slow = GET.replace(b"GET /", b"GET /slow")
+        peers = [self.connect() for _ in range(3)]
+        for peer in peers:
+            peer.receive(slow)
+        self.assertEqual([self.answers(peer) for peer in peers], [[b"200"], [], []])
+        self.clock.advance(1)
+        self.assertEqual([self.answers(peer) for peer in peers], [[], [b"200"], []])
+
+    def test_vanishes(self) -> None:
+        """A peer that vanishes while it waits is not answered, and takes nobody's place."""
+        self.connect().receive(GET * 3)
+        gone, other = self.connect(), self.connect()
+        gone.receive(GET)
+        other.receive(GET)
+        gone.hang_up()
+        self.clock.advance(1)
+        self.assertEqual((gone.taken(), self.answers(other)), (b"", [b"299"]))
+        self.assertEqual(len(self.asked), 4)
+        self.assertNotIn(gone.protocol, self.factory.doors)
+
+    def test_is_not_read(self) -> None:
+        """Who waits and says more is not read until its turn has come; nothing of it is lost."""
+        self.connect().receive(GET * 3)
+        peer = self.connect()
+        peer.receive(GET)
+        self.assertEqual(peer.producerState, "producing")
+        peer.receive(GET[:10])
+        self.assertEqual(peer.producerState, "paused")
+        self.clock.advance(1)
+        self.assertEqual(peer.producerState, "producing")
+        peer.receive(GET[10:])
+        self.clock.advance(1)
+        self.assertEqual(self.answers(peer), [b"299", b"299"])
+
+    def test_deadline(self) -> None:
+        """Who has sent its head in time is in time, though its turn comes late."""
+        peer = self.connect()
+        for _ in range(3):
+            self.factory.share.take()
+        for _ in range(40):
+            self.factory.share.run(lambda: None)
+        peer.receive(GET)
+        self.clock.pump([1] * 20)
+        self.assertFalse(peer.aborted)
+        self.assertEqual(self.answers(peer), [b"299"])
+
+    def test_stalled(self) -> None:
+        """A peer that takes nothing is not answered again before it does, however much it asks for."""
+        peer = self.connect()
+        peer.receive(GET)
+        peer.taken()
+        peer.full = True
+        peer.receive(GET * 50)
+        self.clock.pump([1] * 5)
+        self.assertEqual(len(self.answers(peer)), 1)
+        self.assertEqual(peer.producerState, "paused")
+        peer.drained()
+        self.clock.pump([1] * 50)
+        self.assertEqual(len(self.answers(peer)), 49)
+        self.assertEqual(peer.producerState, "producing")
+
+    def test_stalls_for_good(self) -> None:
+        """A peer that never takes its answer is cut off, and what it asked for is forgotten."""
+        peer = self.connect()
+        peer.receive(GET)
+        peer.full = True
+        peer.receive(GET * 50)
+        self.clock.pump([1] * int(IDLE_SECONDS + LEAVE_SECONDS + 2))
+        self.assertTrue(peer.aborted)
+        self.assertEqual(len(self.asked), 2)
+        self.assertEqual(set(), self.factory.doors)
+
+    def test_late_answer(self) -> None:
+        """What comes behind a request that takes long waits for it, and then for its turn."""
+        peer = self.connect()
+        peer.receive(GET.replace(b"localhost", b"late") + GET * 5)
+        self.clock.advance(1)
+        self.assertEqual(self.answers(peer), [])
+        self.late.answer()
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.answers(peer), [b"200"] + [b"299"] * 5)
+
+    def test_told_to_go(self) -> None:
+        """When the server ends, who waits for its turn is closed, and no timer is left."""
+        self.connect().receive(GET * 3)
+        peer = self.connect()
+        peer.receive(GET)
+        self.factory.finish_all()
+        self.assertTrue(peer.finished)
+        self.clock.advance(1)
+        self.assertEqual(self.answers(peer), [])
+        self.factory.abort_all()
+        self.factory.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_stop(self) -> None:
+        """Stopped with work waiting, nothing is left."""
+        self.connect().receive(GET * 10)
+        self.factory.abort_all()
+        self.factory.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
         self.assertEqual(set(), self.factory.doors)
 
 

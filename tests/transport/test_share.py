@@ -62,12 +62,26 @@ class TurnShareTests(SynchronousTestCase):
         self.assertEqual(self.turn(), ["long", "short", "long"])
 
     def test_take(self) -> None:
-        """Who may begin at once takes what it needs, more than is left too; then the turn is over for others."""
-        self.assertTrue(self.share.take())
-        self.assertTrue(self.share.take(5))
-        self.assertFalse(self.share.take())
+        """Who may begin at once takes a piece of the turn; when none is left the turn is over."""
+        self.assertEqual([self.share.take() for _ in range(5)], [True, True, True, False, False])
         self.turn()
         self.assertTrue(self.share.take())
+
+    def test_charge(self) -> None:
+        """Work that turns out to be more counts more, done at once or in its turn; no debt is left for the next."""
+
+        def large() -> None:
+            self.done.append("large")
+            self.share.charge(5)
+
+        self.share.run(large)
+        self.assertFalse(self.share.take())
+        self.share.run(large)
+        self.run_some("small")
+        self.assertEqual(self.turn(), ["large"])
+        self.assertEqual(self.turn(), ["small"])
+        self.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nobody_overtakes(self) -> None:
         """While something waits nobody may begin at once."""

@@ -58,6 +58,30 @@ class RealClientTests(TLSTestCase):
             self.assertTrue(verifyObject(interface, transport))
         self.assertRaises(RuntimeError, transport.startTLS, None)
 
+    def test_server_name(self) -> None:
+        """The host that the client names is known after the handshake, without case and trailing dot; no address is."""
+        for named, expected in (
+            (b"localhost", "localhost"),
+            (b"WWW.Example.ORG", "www.example.org"),
+            (b"example.org.", "example.org"),
+            (b"127.0.0.1", None),
+            (b"::1", None),
+            (None, None),
+        ):
+            client, transport = self.connect()
+            client.setblocking(False)
+            self.assertIsNone(transport.server_name(), "nothing is known before the handshake")
+            connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), client)
+            if named is not None:
+                connection.set_tlsext_host_name(named)
+            connection.set_connect_state()
+            self.until(transport, connection.do_handshake)
+            self.read_all(transport)
+            self.assertEqual((named, transport.server_name()), (named, expected))
+            transport.abortConnection()
+            self.reactor.advance(0)
+            self.assertIsNone(transport.server_name(), "nor when it is gone")
+
     def test_at_once(self) -> None:
         """What is written is with the client before the reactor has done anything."""
         client, transport = self.meet()

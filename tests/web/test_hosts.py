@@ -1,5 +1,7 @@
 """Sites by host name."""
 
+from typing import Any
+
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
@@ -8,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from mles_tx.web.hosts import Hosts, host_name, make_site
 from mles_tx.web.pages import Answer
-from mles_tx.web.policy import PLAIN
+from mles_tx.web.policy import PLAIN, Policy
 
 from .asking import WebTestCase, get
 
@@ -180,3 +182,76 @@ class MakeSiteTests(WebTestCase):
         )
         reply = self.ask(make_site({"localhost": Answer(200, "here")}), head + b"--x\r\n")
         self.assertEqual(reply.status, 405)
+
+
+class MisdirectedTests(WebTestCase):
+    """Requests on a connection that was opened for another host."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        sites: dict[str, IResource] = {name: Answer(200, name) for name in ("example.org", "other.example", "::1")}
+        self.site = make_site(sites)
+
+    def status(self, request: bytes, server_name: str | None) -> bytes:
+        """The status of the answer on a connection that was opened for a host."""
+        peer: Any = self.connect(self.site)
+        peer.server_name = lambda: server_name
+        peer.receive(request)
+        return bytes(peer.taken()[9:12])
+
+    def test_table(self) -> None:
+        """Another host of ours is told to use a connection of its own; what is not ours is not found either way."""
+        for host, server_name, status in (
+            (b"example.org", "example.org", b"200"),
+            (b"EXAMPLE.org.:443", "example.org", b"200"),
+            (b"example.org", None, b"200"),
+            (b"example.org", "other.example", b"421"),
+            (b"other.example", "example.org", b"421"),
+            (b"example.org", "foreign.example", b"421"),
+            (b"[::1]:443", None, b"200"),
+            (b"foreign.example", "example.org", b"404"),
+            (b"foreign.example", "foreign.example", b"404"),
+            (b"example.org:x", "other.example", b"400"),
+            (b"", "example.org", b"400"),
+        ):
+            found = self.status(get(b"/", host=host), server_name)
+            self.assertEqual((host, server_name, found), (host, server_name, status))
+        self.assertEqual(self.status(get(b"/", host=b"example.org", method=b"POST"), "other.example"), b"421")
+
+    def test_plain(self) -> None:
+        """Without TLS no host was named, and all are served on one connection."""
+        for host in (b"example.org", b"other.example"):
+            self.assertEqual(self.ask(self.site, get(b"/", host=host)).status, 200)
+
+
+class PolicyTests(WebTestCase):
+    """The headers that all answers of a server have."""
+
+    ON_TLS = frozenset(("x-content-type-options", "referrer-policy"))
+    ISOLATION = frozenset(f"cross-origin-{which}-policy" for which in ("opener", "embedder", "resource"))
+    HSTS = frozenset(("strict-transport-security",))
+
+    def test_every_answer(self) -> None:
+        """They stand on every answer, also on one that refuses; HSTS only where the host may demand it."""
+
+        def demands(host: str) -> bool:
+            return host == "example.org"
+
+        for policy, everywhere, demanded in (
+            (PLAIN, frozenset(), frozenset()),
+            (Policy(False, True, demands), self.ISOLATION, frozenset()),
+            (Policy(True, False, demands), self.ON_TLS, self.HSTS),
+            (Policy(True, True, demands), self.ON_TLS | self.ISOLATION, self.HSTS),
+        ):
+            site = make_site({name: Answer(200, "here") for name in ("example.org", "localhost")}, policy)
+            for request, status, more in (
+                (get(b"/"), 200, frozenset()),
+                (get(b"/", host=b"example.org"), 200, demanded),
+                (get(b"/", host=b"Example.ORG.:443"), 200, demanded),
+                (get(b"/", host=b"example.org", method=b"POST"), 405, demanded),
+                (get(b"/", host=b"foreign.example"), 404, frozenset()),
+                (get(b"/", host=None), 400, frozenset()),
+            ):
+                reply = self.ask(site, request)
+                found = set(reply.headers) - {"content-type", "content-length", "allow"}
+                self.assertEqual((request, reply.status, found), (request, status, everywhere | more))
