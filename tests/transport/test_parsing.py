@@ -153,8 +153,12 @@ class SameTests(SynchronousTestCase):
         if ends == "at once":
             wire.hang_up()
         self.clock.advance(0)
-        if ends == "later":
-            connection.heard.append((connection.state, connection.failedByMe, wire.finished, wire.aborted))
+        if ends == "later" and connection.failedByMe:
+            # What is read behind a fault ends it at once; what was read with it waits for the peer's goodbye.
+            connection.heard = [what for what in connection.heard if what[0] != "finished"]
+            wire.hang_up()
+        elif ends == "later":
+            connection.heard.append((connection.state, wire.finished, wire.aborted))
             if connection.state != connection.STATE_CLOSED:  # else it is of no use to anybody
                 connection.heard.append((connection.current_frame is None, connection.data))
             wire.hang_up()
