@@ -15,6 +15,7 @@ from platformdirs import user_state_path
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.origins import OriginPolicy, any_origin, pages_of_this_machine
+from mles_tx.web.routes import Route
 
 from .resources import machine_memory
 
@@ -85,6 +86,7 @@ class ServerConfig:
         redirect_port: where browsers are sent from http to https and HTTP-01 is answered; 0: one that is free;
             None: nowhere.
         wwwroot: directory with one directory a domain; None: the bundled page.
+        proxies: path prefixes, no two alike, whose requests are passed on, and where to.
         key: the server's key, not empty; None: none is needed to join.
         limit: messages in a channel's history, 1 to 999999.
         ping_interval: seconds between two pings, 1 or more.
@@ -115,6 +117,7 @@ class ServerConfig:
     acme_account: ExternalAccount | None = None
     redirect_port: int | None = None
     wwwroot: Path | None = None
+    proxies: tuple[Route, ...] = ()
     key: bytes | None = field(default=None, repr=False)
     limit: int = 200
     ping_interval: float = 24.0
@@ -150,10 +153,22 @@ class ServerConfig:
             raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
         if self.wwwroot is not None and not self.wwwroot.is_dir():
             raise ConfigError(f"--wwwroot {self.wwwroot}: not a directory; make it, or leave the option away")
+        self._check_proxies()
         if self.is_local:
             self._check_local()
         else:
             self._check_public()
+
+    def _check_proxies(self) -> None:
+        prefixes = [route.prefix for route in self.proxies]
+        own = {*_LOCAL_HOSTS, *self.interfaces, *self.domains}
+        for route in self.proxies:
+            if prefixes.count(route.prefix) > 1:
+                raise ConfigError(f"--proxy {route.prefix}: given more than once; keep one of them")
+            if route.port == self.listen_port and route.host in own:
+                raise ConfigError(f"--proxy {route.prefix}: {route.origin} is this server; give another program's URL")
+            if not self.listen:
+                raise ConfigError(f"--proxy {route.prefix}: needs a port of the server's own; leave it away")
 
     def _check_local(self) -> None:
         for given, option in ((self.interfaces, "--interface"), (self.certificates, "--certificate")):

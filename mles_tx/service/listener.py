@@ -20,11 +20,12 @@ from mles_tx.transport.door import DoorFactory
 from mles_tx.transport.port import ListeningPort, bind, usable
 from mles_tx.web.files import SiteFiles
 from mles_tx.web.hosts import make_site
+from mles_tx.web.proxy import Proxy
 
 from .certificates import CertificateService
 from .config import ServerConfig
 from .pages import bundled_pages
-from .resources import connections_for, descriptor_limit
+from .resources import connections_for, descriptor_limit, upstreams_for
 
 __all__ = ["DRAIN_SECONDS", "Listener"]
 
@@ -69,14 +70,21 @@ class Listener(Service):
                 origin_allowed=config.origin_allowed,
             ),
         )
+        self.proxy: Proxy | None = None
+        upstreams = 0
+        if config.proxies:
+            upstreams = upstreams_for(descriptor_limit())
+            self.proxy = Proxy(reactor, config.proxies, config.hosts, upstreams)
         self.admission = Admission(
             reactor,
             metrics,
             config.connections_per_ip,
             config.per_ip_window,
-            connections_for(descriptor_limit(), config.filelimit),
+            connections_for(descriptor_limit() - upstreams, config.filelimit),
         )
-        self.door = DoorFactory(reactor, self.websocket, make_site(self._sites()), lambda: self.admission.is_full)
+        self.door = DoorFactory(
+            reactor, self.websocket, make_site(self._sites()), lambda: self.admission.is_full, self.proxy
+        )
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -125,6 +133,8 @@ class Listener(Service):
             cut.cancel()
         self.websocket.stop()
         self.door.stop()
+        if self.proxy is not None:
+            await self.proxy.stop()
 
     def abort(self) -> None:
         """End what is left of a drain now."""

@@ -16,7 +16,7 @@ import mles_tx
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 
 from .config import ConfigError, ServerConfig, state_directory
-from .parsing import canonical_address, directory_url, domain_names, whole_number
+from .parsing import canonical_address, directory_url, domain_names, proxy_route, whole_number
 
 __all__ = ["Options"]
 
@@ -155,6 +155,7 @@ class Options(usage.Options):
         self["interface"] = []
         self["certificate"] = []
         self["private-key"] = []
+        self["proxy"] = []
 
     def opt_domains(self, value: str) -> None:
         """Domain to serve; more of them by commas, or by giving the option again."""
@@ -183,6 +184,10 @@ class Options(usage.Options):
     def opt_private_key(self, value: str) -> None:
         """PEM file with the private key of the --certificate."""
         self["private-key"].append(Path(value))
+
+    def opt_proxy(self, value: str) -> None:
+        """PREFIX=http://HOST:PORT: pass on requests whose path begins with the prefix; may be given again."""
+        self["proxy"].append(proxy_route(value))
 
     opt_h = usage.Options.opt_help
 
@@ -224,6 +229,7 @@ class Options(usage.Options):
             acme_account=self._acme_account(),
             redirect_port=_HTTP_PORT if self["redirect"] and self["redirect-port"] is None else self["redirect-port"],
             wwwroot=self["wwwroot"],
+            proxies=tuple(self["proxy"]),
             key=self._key(),
             limit=self["limit"],
             ping_interval=self["ping-interval"] / 1000,

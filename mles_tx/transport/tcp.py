@@ -16,7 +16,17 @@ from twisted.python.failure import Failure
 
 from .admission import Admission
 
-__all__ = ["READ_BYTES", "WRITE_BYTES", "Phase", "Preface", "PrefaceError", "TCPServer", "bytes_taken", "end_stream"]
+__all__ = [
+    "READ_BYTES",
+    "WRITE_BYTES",
+    "Phase",
+    "Preface",
+    "PrefaceError",
+    "TCPServer",
+    "acknowledged",
+    "bytes_taken",
+    "end_stream",
+]
 
 #: Bytes read from a connection in a turn. 64 KiB, Twisted's own measure, hold 10,900 pings: 180 ms in which nobody else
 #: is served.
@@ -75,10 +85,9 @@ class TCPServer(Server):
     def bytes_taken(self) -> int:
         """Bytes the peer's system has acknowledged: a sign of life that needs no answer."""
         try:
-            info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        except (AttributeError, OSError):
-            return 0  # the connection is gone, or the system does not tell
-        return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
+            return acknowledged(self.socket)
+        except AttributeError:
+            return 0  # the connection is gone
 
     def doRead(self) -> Any:
         try:
@@ -154,6 +163,15 @@ class TCPServer(Server):
 #: ``tcpi_bytes_acked`` in Linux' ``struct tcp_info``.
 _BYTES_ACKED = slice(120, 128)
 _TCP_INFO_BYTES = 128
+
+
+def acknowledged(connected: socket.socket) -> int:
+    """Bytes the other end of a TCP connection has acknowledged; 0 where the system does not tell."""
+    try:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except (AttributeError, OSError):
+        return 0
+    return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
 
 
 def bytes_taken(transport: Any) -> int:

@@ -15,6 +15,7 @@ import mles_tx
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.options import Options
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
+from mles_tx.web.routes import Route
 
 STATE = Path("/var/lib/mles")
 
@@ -34,6 +35,7 @@ DEFAULT = ServerConfig(
     acme_account=None,
     redirect_port=None,
     wwwroot=None,
+    proxies=(),
     key=None,
     limit=200,
     ping_interval=24.0,
@@ -98,6 +100,11 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("-c cache", {"cache": Path("cache")}),
     ("--wwwroot {root}", {"wwwroot": ...}),
     ("-w {root}", {"wwwroot": ...}),
+    ("--proxy /api=http://127.0.0.1:3000", {"proxies": (Route("/api", "127.0.0.1", 3000),)}),
+    (
+        "--proxy /a=http://[::1]:1/v1 --proxy=/=http://localhost:2/",
+        {"proxies": (Route("/a", "::1", 1, "/v1"), Route("/", "localhost", 2, "/"))},
+    ),
     ("--key-file {key}", {"key": b"s3cret"}),
     ("--no-tls", {"tls": False}),
     (PUBLIC, PUBLIC_FIELDS),
@@ -220,6 +227,11 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--per-ip-window 60s", f"--per-ip-window '60s': {_WHOLE}1 to 86399"),
     ("--wwwroot {root}/no", "--wwwroot {root}/no: not a directory; make it, or leave the option away"),
     ("--wwwroot {key}", "--wwwroot {key}: not a directory; make it, or leave the option away"),
+    ("--proxy /api", "--proxy '/api': give PREFIX=http://HOST:PORT, like /api=http://127.0.0.1:3000"),
+    (
+        "--proxy /api=http://a:1 --proxy /api/=http://a:2",
+        "--proxy /api: given more than once; keep one of them",
+    ),
     ("--key-file {root}/no", "--key-file {root}/no: No such file or directory; give a file that can be read"),
     ("--key-file {root}", "--key-file {root}: Is a directory; give a file that can be read"),
     ("--domains=", f"--domains ''{_HOST}"),
@@ -381,6 +393,7 @@ class ArgumentTests(OptionsTestCase):
                 "ping-interval": 24000,
                 "port": None,
                 "private-key": [],
+                "proxy": [],
                 "rate-limit": 100,
                 "redirect": 0,
                 "redirect-port": None,

@@ -7,7 +7,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.service import resources
-from mles_tx.service.resources import connections_for, descriptor_limit, machine_memory, raise_descriptor_limit
+from mles_tx.service.resources import (
+    connections_for,
+    descriptor_limit,
+    machine_memory,
+    raise_descriptor_limit,
+    upstreams_for,
+)
 
 
 class DescriptorTests(SynchronousTestCase):
@@ -57,6 +63,11 @@ class DescriptorTests(SynchronousTestCase):
         ):
             found = connections_for(descriptors, files)
             self.assertEqual((descriptors, files, found), (descriptors, files, connections))
+
+    def test_upstreams(self) -> None:
+        """Upstreams get a quarter, so that there is something for clients; and one at least."""
+        for descriptors, upstreams in ((1024, 244), (256, 52), (52, 1), (10, 1), (0, 1)):
+            self.assertEqual((descriptors, upstreams_for(descriptors)), (descriptors, upstreams))
 
 
 class MemoryTests(SynchronousTestCase):

@@ -1,0 +1,523 @@
+"""One request, passed on to an upstream: its body there and the answer back, each at the pace of who reads it.
+
+    ==========  ==================================  ==================================================
+    phase       what is waited for                  how long
+    ==========  ==================================  ==================================================
+    CONNECTING  a connection to the upstream        CONNECT_SECONDS, in `upstream`
+    SENDING     the rest of the request's body      as long as MIN_BYTES come, or are taken, in a look
+    WAITING     the head of the answer              LOOK_SECONDS
+    ANSWERING   the rest of the answer              SILENT_LOOKS looks without a byte; as long as the
+                                                    client takes MIN_BYTES in a look
+    SPLICED     bytes of either side                IDLE_LOOKS looks without a byte; likewise
+    OVER        nothing
+    ==========  ==================================  ==================================================
+
+A look is what is done every LOOK_SECONDS: to compare what has moved since the last one costs nothing in between.
+Both sides are h11's, so that what is passed on is what was understood, framed anew: no byte of one side's framing
+reaches the other. It must not know which requests it is for.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from h11 import (
+    DONE,
+    IDLE,
+    SEND_RESPONSE,
+    SERVER,
+    Connection,
+    Data,
+    EndOfMessage,
+    Event,
+    InformationalResponse,
+    RemoteProtocolError,
+    Request,
+    Response,
+)
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import TimeoutError as ConnectTimeoutError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES, datetimeToString
+
+from mles_tx.channels.deadlines import Deadlines
+from mles_tx.transport.door import MAX_HEAD_BYTES, Door
+from mles_tx.transport.tcp import bytes_taken
+
+from .forwarding import asks_for_upgrade, client_of, request_fields, response_fields, tokens
+from .splice import Flow, Splice
+from .upstream import TooManyConnections, Upstream, UpstreamConnection
+
+__all__ = [
+    "CONTINUE_SECONDS",
+    "IDLE_LOOKS",
+    "LOOK_SECONDS",
+    "MIN_BYTES",
+    "SILENT_LOOKS",
+    "Refusal",
+    "RequestRelay",
+]
+
+#: Seconds between two looks, and for the head of an answer: what nginx allows. A program that computes for longer
+#: answers 202, or sends its head first.
+LOOK_SECONDS = 60.0
+
+#: Bytes that have to move between two looks while something is on its way: a tenth of what the slowest mobile link
+#: carries, so that an upload may go on for hours, and a byte a second may not.
+MIN_BYTES = 1024
+
+#: Looks an upstream may be silent within an answer: five minutes. Streams of events say something every 15 to 30 s.
+SILENT_LOOKS = 5
+
+#: Looks a WebSocket may be silent: an hour. Many programs send no pings, and a peer that is gone has to be let go.
+IDLE_LOOKS = 60
+
+#: Seconds an upstream has to say that it wants a body the client asks about first (RFC 9110 section 10.1.1): as long
+#: as curl waits. Upstreams that do not know the question say nothing.
+CONTINUE_SECONDS = 1.0
+
+#: Bytes of further requests that are taken while one is answered.
+_MAX_AHEAD = 16 * 1024
+
+#: What ends lines here and there, and is no line end of HTTP's (RFC 9112 section 2.2 allows to refuse it).
+_BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+
+#: Methods that may be sent twice (RFC 9110 section 9.2.2), when they have no body.
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+
+#: Headers that say where a request ends, and what programs behind CGI would take for them.
+_FRAMING = re.compile(rb"\r\n(?:content[-_]length|transfer[-_]encoding)[ \t]*:([^\r\n]*)", re.IGNORECASE)
+
+_BAD_TEXT = "This is no request a web server can answer."
+_BROKEN = 502, "The server behind this address does not answer as it should."
+_SILENT = 504, "The server behind this address does not answer in time."
+_FULL = 503, "This server has too much to do."
+_TOO_SLOW = 408, "The request comes too slowly."
+
+
+class Refusal(Exception):
+    """A request that is not passed on.
+
+    Args:
+        status: of the answer.
+        text: of the answer, ASCII.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+
+class _Phase(Enum):
+    CONNECTING = auto()
+    SENDING = auto()
+    WAITING = auto()
+    ANSWERING = auto()
+    SPLICED = auto()
+    OVER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Bytes that had moved at a look."""
+
+    came: int = 0  #: of the request's body, from the client
+    moved: int = 0  #: from the upstream; after a switch from both sides
+    taken_by_client: int = 0
+    taken_by_upstream: int = 0
+
+
+class RequestRelay:
+    """A request and its answer.
+
+    Args:
+        clock: the reactor, or a `Clock` in tests.
+        looks: where this is looked after, every `LOOK_SECONDS`.
+        choose: asked for the upstream of a request and for what it is asked; it may raise `Refusal`.
+        door: where the request comes from.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        looks: "Deadlines[RequestRelay]",
+        choose: Callable[[Request], tuple[Upstream, bytes]],
+        door: Door,
+    ) -> None:
+        self._clock = clock
+        self._looks = looks
+        self._choose = choose
+        self._door = door
+        self._client: Any = door.transport
+        self._http = Connection(SERVER, MAX_HEAD_BYTES)
+        self._phase = _Phase.CONNECTING
+        self._rest = b""  # of what the client has sent, not looked at yet
+        self._is_whole = False  # the request, its body included, is with the upstream
+        self._is_head = False
+        self._is_upgrade = False
+        self._is_repeatable = False
+        self._from_client = Flow(self._client)
+        self._from_upstream: Flow | None = None
+        self._connecting: Deferred[UpstreamConnection] | None = None
+        self._connection: UpstreamConnection | None = None
+        self._splice: Splice | None = None
+        self._continue: IDelayedCall | None = None
+        self._came = 0  # bytes from the client
+        self._last = _Seen()
+        self._silent = 0
+
+    # -- the client's side
+
+    def begin(self, head: bytes, rest: bytes) -> None:
+        """The request's head, and what the client has sent behind it."""
+        self._rest = rest
+        try:
+            request = self._understand(head)
+            self._upstream, target = self._choose(request)
+            self._pass_on(request, target)
+        except Refusal as refusal:
+            self._answer(refusal.status, refusal.text)
+        except RemoteProtocolError as error:
+            self._answer(501 if error.error_status_hint == 501 else 400, _BAD_TEXT)
+        except Exception:
+            self._log.failure("a request could not be passed on")
+            self._cut()
+
+    def received(self, data: bytes) -> None:
+        """The client has sent something more."""
+        if self._splice is not None:
+            self._splice.from_client(data)
+        elif self._phase is _Phase.SENDING:
+            try:
+                self._feed(data)
+            except Exception:
+                self._log.failure("a request could not be passed on")
+                self._cut()
+        else:
+            self._rest += data
+            if len(self._rest) > _MAX_AHEAD:
+                self._from_client.pauseProducing()
+
+    def half_closed(self) -> None:
+        """The client sends nothing more; only after a switch."""
+        if self._splice is not None:
+            self._splice.client_ended()
+            self._end_splice()
+
+    def lost(self) -> None:
+        """The client is gone."""
+        self._from_upstream = None  # nothing is written to it any more
+        self._end_upstream(politely=self._splice is not None and not self._from_client.is_paused)
+
+    # -- the upstream's side
+
+    def informed(self, event: InformationalResponse) -> None:
+        """An answer before the answer."""
+        if event.status_code == 100:
+            self._say_continue()
+        elif self._http.our_state is SEND_RESPONSE and self._http.their_http_version == b"1.1":
+            fields = response_fields(event.headers.raw_items())
+            self._send(InformationalResponse(status_code=event.status_code, headers=fields, reason=event.reason))
+
+    def answered(self, event: Response) -> None:
+        """The head of the answer."""
+        fields = response_fields(event.headers.raw_items())
+        if event.status_code == 204:
+            fields = [(name, value) for name, value in fields if name.lower() != b"content-length"]
+        self._cancel_continue()
+        self._send(Response(status_code=event.status_code, headers=fields, reason=event.reason))
+        if self._is_whole:
+            self._watch(_Phase.ANSWERING)
+
+    def body(self, data: bytes) -> None:
+        """A piece of its body."""
+        self._send(Data(data=data))
+
+    def ended(self) -> None:
+        """The whole answer was there."""
+        self._connection = None
+        self._send(EndOfMessage())
+        self._finish()
+
+    def switched(self, event: InformationalResponse, rest: bytes) -> None:
+        """The upstream switches to WebSocket."""
+        connection = self._connection
+        if connection is None:
+            return
+        fields = response_fields(event.headers.raw_items(), upgrade=True)
+        self._send(InformationalResponse(status_code=101, headers=fields, reason=event.reason))
+        self._client.unregisterProducer()
+        self._from_client.resumeProducing()
+        self._door.allow_half_close()
+        self._splice = Splice(self._client, connection.transport)
+        self._from_client, self._from_upstream = self._splice.to_upstream, self._splice.to_client
+        self._watch(_Phase.SPLICED)
+        ahead, self._rest = self._rest, b""
+        if rest:
+            self._splice.from_upstream(rest)
+        if ahead:
+            self._splice.from_client(ahead)
+
+    def upstream_received(self, data: bytes) -> None:
+        """After a switch: the upstream has sent something."""
+        if self._splice is not None:
+            self._splice.from_upstream(data)
+
+    def upstream_half_closed(self) -> None:
+        """After a switch: the upstream sends nothing more."""
+        if self._splice is not None:
+            self._splice.upstream_ended()
+            self._end_splice()
+
+    def failed(self) -> None:
+        """The connection to the upstream is gone, before the end of the answer."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._splice is not None:
+            self._detach()
+            self._door.leave()
+        elif self._http.our_state is not SEND_RESPONSE:
+            self._upstream.report("broke off in the middle of an answer")
+            self._cut()
+        elif self._is_repeatable and connection.is_reused and not connection.received:
+            self._end_upstream()
+            self._connect(fresh=True)  # it was closed while it was idle
+        else:
+            self._upstream.report("broke off, or did not answer in HTTP")
+            self._answer(*_BROKEN)
+
+    # -- deadlines
+
+    def look(self) -> None:
+        """See whether anything has moved since the last look."""
+        self._looks.start(self)
+        before, now = self._last, self._seen()
+        self._last = now
+        client_stalls = self._from_upstream is not None and self._from_upstream.is_paused
+        upstream_stalls = self._from_client.is_paused
+        taken_by_upstream = now.taken_by_upstream - before.taken_by_upstream
+        self._silent = self._silent + 1 if now.moved == before.moved else 0
+        if client_stalls and now.taken_by_client - before.taken_by_client < MIN_BYTES:
+            self._cut()
+        elif self._phase is _Phase.WAITING:
+            self._upstream.report("did not answer in time")
+            self._answer(*_SILENT)
+        elif self._phase is _Phase.SENDING:
+            if now.came - before.came + taken_by_upstream < MIN_BYTES:
+                if upstream_stalls:
+                    self._upstream.report("did not take a request in time")
+                self._answer(*(_SILENT if upstream_stalls else _TOO_SLOW))
+        elif self._phase is _Phase.ANSWERING:
+            if self._silent >= SILENT_LOOKS and not client_stalls:
+                self._upstream.report("was silent in the middle of an answer")
+                self._cut()
+        elif self._splice is not None:
+            stalls = upstream_stalls and taken_by_upstream < MIN_BYTES
+            if stalls or self._silent >= (1 if self._splice.ended else IDLE_LOOKS):
+                self._cut()
+
+    def _watch(self, phase: _Phase) -> None:
+        self._phase = phase
+        self._looks.start(self)
+        self._silent = 0
+        self._last = self._seen()
+
+    def _seen(self) -> "_Seen":
+        connection, splice = self._connection, self._splice
+        if connection is None:
+            return _Seen(self._came, 0, bytes_taken(self._client), 0)
+        moved = connection.received if splice is None else splice.moved
+        return _Seen(self._came, moved, bytes_taken(self._client), connection.bytes_taken)
+
+    # -- the request
+
+    def _understand(self, head: bytes) -> Request:
+        framing = _FRAMING.findall(head)
+        if _BARE_LINE_END.search(head) or len(framing) > 1 or b"," in b"".join(framing):
+            raise Refusal(400, _BAD_TEXT)
+        self._http.receive_data(head)
+        request = self._http.next_event()
+        if (
+            type(request) is not Request
+            or request.method == b"CONNECT"
+            or request.http_version not in (b"1.0", b"1.1")
+            or (request.http_version == b"1.0" and tokens(request.headers, b"transfer-encoding"))
+        ):
+            raise Refusal(400, _BAD_TEXT)
+        self._is_head = request.method == b"HEAD"
+        self._is_whole = type(self._http.next_event()) is EndOfMessage
+        return request
+
+    def _pass_on(self, request: Request, target: bytes) -> None:
+        fields = request.headers.raw_items()
+        is_new = request.http_version == b"1.1"
+        self._is_upgrade = is_new and self._is_whole and request.method == b"GET" and asks_for_upgrade(fields)
+        self._is_repeatable = self._is_whole and not self._is_upgrade and request.method in _IDEMPOTENT
+        passed = request_fields(fields, client_of(self._client, fields), upgrade=self._is_upgrade)
+        if tokens(fields, b"transfer-encoding"):
+            passed.append((b"Transfer-Encoding", b"chunked"))
+        if not self._http.they_are_waiting_for_100_continue:
+            passed = [(name, value) for name, value in passed if name.lower() != b"expect"]
+        self._request = Request(method=request.method, target=target, headers=passed)
+        if not self._is_whole:
+            self._from_client.pauseProducing()
+        self._connect(fresh=not self._is_repeatable)
+
+    def _connect(self, *, fresh: bool) -> None:
+        self._phase = _Phase.CONNECTING
+        self._connecting = connecting = self._upstream.connect(fresh=fresh)
+        # A connection that is there already calls back before this returns.
+        connecting.addCallbacks(self._connected, self._not_connected).addErrback(self._broken)
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._connecting = None
+        if self._phase is _Phase.OVER:
+            return
+        if failure.check(TooManyConnections):
+            self._upstream.report("was not asked: there are too many connections")
+            self._answer(*_FULL)
+        elif failure.check(TimeoutError, ConnectTimeoutError, ConnectingCancelledError, CancelledError):
+            self._upstream.report("did not accept a connection in time")
+            self._answer(*_SILENT)
+        else:
+            self._upstream.report("did not accept a connection")
+            self._answer(*_BROKEN)
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("a request could not be passed on", failure)
+        self._cut()
+
+    def _connected(self, connection: UpstreamConnection) -> None:
+        self._connecting = None
+        if self._phase is _Phase.OVER:
+            connection.abort()
+            return
+        self._connection = connection
+        connection.use(self)
+        self._from_upstream = Flow(connection.transport)
+        self._client.registerProducer(self._from_upstream, True)
+        connection.send(self._request)
+        if self._is_whole:
+            connection.send(EndOfMessage())
+            self._watch(_Phase.WAITING)
+            return
+        connection.transport.registerProducer(self._from_client, True)
+        self._watch(_Phase.SENDING)
+        if self._http.they_are_waiting_for_100_continue:
+            self._continue = self._clock.callLater(CONTINUE_SECONDS, self._say_continue)
+        self._from_client.resumeProducing()
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._feed(rest)
+
+    def _feed(self, data: bytes) -> None:
+        """Pass on what has come of the request's body, in one piece."""
+        pieces: list[bytes] = []
+        self._http.receive_data(data)
+        try:
+            while type(event := self._http.next_event()) is Data:
+                pieces.append(event.data)
+        except RemoteProtocolError:
+            self._answer(400, _BAD_TEXT)
+            return
+        connection = self._connection
+        if connection is None:
+            return
+        if pieces:
+            body = b"".join(pieces)
+            self._came += len(body)
+            connection.send(Data(data=body))
+        if type(event) is EndOfMessage:
+            self._is_whole = True
+            connection.send(EndOfMessage())
+            connection.transport.unregisterProducer()
+            self._from_client.resumeProducing()
+            self._cancel_continue()
+            self._watch(_Phase.WAITING if self._http.our_state is SEND_RESPONSE else _Phase.ANSWERING)
+
+    # -- the answer
+
+    def _say_continue(self) -> None:
+        self._cancel_continue()
+        if self._http.they_are_waiting_for_100_continue and self._http.our_state is SEND_RESPONSE:
+            self._send(InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+
+    def _cancel_continue(self) -> None:
+        timer, self._continue = self._continue, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _send(self, event: Event) -> None:
+        data = self._http.send(event)
+        if data:
+            self._client.write(data)
+
+    def _answer(self, status: int, text: str) -> None:
+        """Answer with a page of our own; when it is too late for one, cut the connection off."""
+        self._detach()
+        if self._http.our_state not in (IDLE, SEND_RESPONSE):
+            self._cut()
+            return
+        page = text.encode("ascii") + b"\n"
+        fields = [
+            (b"Date", datetimeToString()),
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Length", b"%d" % len(page)),
+        ]
+        if self._http.their_state is not DONE:
+            fields.append((b"Connection", b"close"))  # there is no telling where the next request begins
+        self._send(Response(status_code=status, headers=fields, reason=RESPONSES[status]))
+        if not self._is_head:
+            self._send(Data(data=page))
+        self._send(EndOfMessage())
+        self._finish()
+
+    # -- the end
+
+    def _finish(self) -> None:
+        """The answer is on its way: the connection goes back to the door."""
+        self._detach()
+        if self._http.our_state is DONE and self._http.their_state is DONE:
+            self._door.answered(self._http.trailing_data[0] + self._rest)
+        else:
+            self._door.leave()
+
+    def _end_splice(self) -> None:
+        if self._splice is not None and self._splice.ended == 2:
+            self._detach(politely=True)
+            self._door.leave()
+
+    def _cut(self) -> None:
+        """End it so that the client knows that something is missing."""
+        self._detach()
+        self._door.abort()
+
+    def _detach(self, *, politely: bool = False) -> None:
+        """Let go of the upstream, and of the client's transport."""
+        self._end_upstream(politely=politely)
+        self._from_client.resumeProducing()
+
+    def _end_upstream(self, *, politely: bool = False) -> None:
+        self._phase = _Phase.OVER
+        self._looks.met(self)
+        self._cancel_continue()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None and politely:
+            connection.close()
+        elif connection is not None:
+            connection.abort()
+        if self._from_upstream is not None:
+            self._from_upstream = None
+            self._client.unregisterProducer()
