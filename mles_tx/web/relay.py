@@ -8,6 +8,8 @@
     WAITING     the head of the answer              LOOK_SECONDS
     ANSWERING   the rest of the answer              SILENT_LOOKS looks without a byte; as long as the
                                                     client takes MIN_BYTES in a look
+    DRAINING    that the client takes the end of it,  likewise
+                before its next request
     SPLICED     bytes of either side                IDLE_LOOKS looks without a byte; likewise
     OVER        nothing
     ==========  ==================================  ==================================================
@@ -119,6 +121,7 @@ class _Phase(Enum):
     SENDING = auto()
     WAITING = auto()
     ANSWERING = auto()
+    DRAINING = auto()
     SPLICED = auto()
     OVER = auto()
 
@@ -169,6 +172,7 @@ class RequestRelay:
         self._connecting: Deferred[UpstreamConnection] | None = None
         self._connection: UpstreamConnection | None = None
         self._splice: Splice | None = None
+        self._unsent: list[bytes] = []  # to the client
         self._continue: IDelayedCall | None = None
         self._came = 0  # bytes from the client
         self._last = _Seen()
@@ -179,6 +183,7 @@ class RequestRelay:
     def begin(self, head: bytes, rest: bytes) -> None:
         """The request's head, and what the client has sent behind it."""
         self._rest = rest
+        self._client.setTcpNoDelay(True)
         try:
             request = self._understand(head)
             self._upstream, target = self._choose(request)
@@ -254,6 +259,7 @@ class RequestRelay:
             return
         fields = response_fields(event.headers.raw_items(), upgrade=True)
         self._send(InformationalResponse(status_code=101, headers=fields, reason=event.reason))
+        self.flush()
         self._client.unregisterProducer()
         self._from_client.resumeProducing()
         self._door.allow_half_close()
@@ -289,7 +295,7 @@ class RequestRelay:
             self._upstream.report("broke off in the middle of an answer")
             self._cut()
         elif self._is_repeatable and connection.is_reused and not connection.received:
-            self._end_upstream()
+            self._free_client()
             self._connect(fresh=True)  # it was closed while it was idle
         else:
             self._upstream.report("broke off, or did not answer in HTTP")
@@ -450,6 +456,7 @@ class RequestRelay:
         self._cancel_continue()
         if self._http.they_are_waiting_for_100_continue and self._http.our_state is SEND_RESPONSE:
             self._send(InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+            self.flush()
 
     def _cancel_continue(self) -> None:
         timer, self._continue = self._continue, None
@@ -459,11 +466,17 @@ class RequestRelay:
     def _send(self, event: Event) -> None:
         data = self._http.send(event)
         if data:
+            self._unsent.append(data)
+
+    def flush(self) -> None:
+        """Write what has been sent so far, in one piece."""
+        if self._unsent:
+            data = b"".join(self._unsent)
+            self._unsent.clear()
             self._client.write(data)
 
     def _answer(self, status: int, text: str) -> None:
         """Answer with a page of our own; when it is too late for one, cut the connection off."""
-        self._detach()
         if self._http.our_state not in (IDLE, SEND_RESPONSE):
             self._cut()
             return
@@ -484,9 +497,25 @@ class RequestRelay:
     # -- the end
 
     def _finish(self) -> None:
-        """The answer is on its way: the connection goes back to the door."""
+        """The whole answer has been sent: the connection goes back to the door as soon as the client has taken it."""
+        self._end_upstream()
+        if self._from_upstream is None:
+            self._from_upstream = Flow(None)
+            self._client.registerProducer(self._from_upstream, True)
+        self.flush()
+        if self._from_upstream.is_paused and self._is_kept:
+            self._from_upstream.when_drained(self._hand_back)
+            self._watch(_Phase.DRAINING)  # or answers that nobody reads would pile up
+        else:
+            self._hand_back()
+
+    @property
+    def _is_kept(self) -> bool:
+        return self._http.our_state is DONE and self._http.their_state is DONE
+
+    def _hand_back(self) -> None:
         self._detach()
-        if self._http.our_state is DONE and self._http.their_state is DONE:
+        if self._is_kept:
             self._door.answered(self._http.trailing_data[0] + self._rest)
         else:
             self._door.leave()
@@ -504,6 +533,7 @@ class RequestRelay:
     def _detach(self, *, politely: bool = False) -> None:
         """Let go of the upstream, and of the client's transport."""
         self._end_upstream(politely=politely)
+        self._free_client()
         self._from_client.resumeProducing()
 
     def _end_upstream(self, *, politely: bool = False) -> None:
@@ -518,6 +548,10 @@ class RequestRelay:
             connection.close()
         elif connection is not None:
             connection.abort()
+        if self._from_upstream is not None:
+            self._from_upstream.let_go()
+
+    def _free_client(self) -> None:
         if self._from_upstream is not None:
             self._from_upstream = None
             self._client.unregisterProducer()

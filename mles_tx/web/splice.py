@@ -3,6 +3,7 @@
 It must not know what is said on them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -16,24 +17,35 @@ class Flow:
     """What is read from one connection, as the producer of the one it is written to.
 
     Args:
-        source: the transport that is not read while the other one takes nothing.
+        source: the transport that is not read while the other one takes nothing; None: there is none any more.
     """
 
     def __init__(self, source: Any) -> None:
         self._source = source
+        self._drained: Callable[[], object] | None = None
         self.is_paused = False
-        self.pauses = 0  #: how often it was paused so far
 
     def pauseProducing(self) -> None:
         if not self.is_paused:
             self.is_paused = True
-            self.pauses += 1
-            self._source.pauseProducing()
+            if self._source is not None:
+                self._source.pauseProducing()
 
     def resumeProducing(self) -> None:
         if self.is_paused:
             self.is_paused = False
-            self._source.resumeProducing()
+            if self._source is not None:
+                self._source.resumeProducing()
+            if self._drained is not None:
+                self._drained()
+
+    def let_go(self) -> None:
+        """The source has nothing more for the destination: it is somebody else's now, who reads it or not."""
+        self._source = None
+
+    def when_drained(self, drained: Callable[[], object]) -> None:
+        """Have something called as soon as the destination, which takes nothing now, asks for more."""
+        self._drained = drained
 
     def stopProducing(self) -> None:
         pass  # the connection it goes to is lost: whoever made the flow hears of it

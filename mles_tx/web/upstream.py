@@ -82,6 +82,9 @@ class User(Protocol):
     def body(self, data: bytes) -> None:
         """A piece of its body."""
 
+    def flush(self) -> None:
+        """That was all that came at one time."""
+
     def ended(self) -> None:
         """The whole answer was there; the connection has been taken back."""
 
@@ -187,6 +190,7 @@ class UpstreamConnection(TwistedProtocol):
 
     def _read(self) -> None:
         pieces: list[bytes] = []
+        user = self._user
         try:
             while self._user is not None:
                 event = self._http.next_event()
@@ -197,7 +201,9 @@ class UpstreamConnection(TwistedProtocol):
                     self._user.body(b"".join(pieces))
                     pieces = []
                 if event is NEED_DATA or event is PAUSED or not self._told(event):
-                    return
+                    break
+            if user is not None and not self._is_switched:
+                user.flush()
         except RemoteProtocolError:
             self._fail()
         except Exception:

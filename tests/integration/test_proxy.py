@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from .clients import Answer
+from mles_tx.web.upstream import MAX_IDLE
+
+from .clients import Answer, RawClient
 from .parts import debian_program
-from .processes import WAIT, Process, server_environ
+from .processes import WAIT, Process, Server, server_environ
 from .support import LOCAL, SECURE, Contract, IntegrationTestCase, build_directory
 
 #: What a big body is, and what of it may be in the server at one time.
@@ -419,6 +422,118 @@ class PlainProxyTests(ProxyContract, IntegrationTestCase):
         for _ in range(20):
             self.assertEqual(self.raw(server).request(path="/api/once").body, b"once")
             self.assertEqual(self.raw(server).request("POST", "/api/once", body=b"x").body, b"once")
+
+    def listener(self) -> tuple[socket.socket, Server]:
+        """An upstream played by the test itself, and a server in front of it."""
+        listening = self.enterContext(socket.create_server(("127.0.0.1", 0)))
+        listening.settimeout(WAIT)
+        return listening, self.start_server(*LOCAL, "--proxy", f"/raw=http://127.0.0.1:{listening.getsockname()[1]}")
+
+    def switched(self, listening: socket.socket, server: Server) -> tuple[RawClient, socket.socket]:
+        """A client and an upstream that have switched to WebSocket."""
+        client = self.raw(server)
+        client.send(client.upgrade_request(path="/raw"))
+        upstream, _ = listening.accept()
+        self.enterContext(upstream)
+        upstream.settimeout(WAIT)
+        self.assertTrue(upstream.recv(65536).startswith(b"GET /raw HTTP/1.1\r\n"))
+        upstream.sendall(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello")
+        self.assertEqual(client.read_answer().status, 101)
+        self.assertEqual(client.read_some(), b"hello")
+        return client, upstream
+
+    def read_all(self, connected: socket.socket) -> bytes:
+        """Everything up to the end."""
+        return b"".join(iter(lambda: connected.recv(65536), b""))
+
+    def test_half_close(self) -> None:
+        """Each direction of a WebSocket has its own end, and what was said before it arrives."""
+        listening, server = self.listener()
+        client, upstream = self.switched(listening, server)
+        client.send(b"x" * 2**20)
+        client.socket.shutdown(socket.SHUT_WR)
+        self.assertEqual(len(self.read_all(upstream)), 2**20)
+        upstream.sendall(b"y" * 2**20)
+        upstream.shutdown(socket.SHUT_WR)
+        self.assertEqual(len(self.read_all(client.socket)), 2**20)
+        client, upstream = self.switched(listening, server)
+        upstream.sendall(b"y" * 2**20)
+        upstream.shutdown(socket.SHUT_WR)
+        self.assertEqual(len(self.read_all(client.socket)), 2**20)
+        client.send(b"x" * 2**20)
+        client.close()
+        self.assertEqual(len(self.read_all(upstream)), 2**20)
+        self.assert_no_faults(server)
+
+    def test_side_of_websocket_that_does_not_read(self) -> None:
+        """Whichever side of a WebSocket does not read, the other one is held up, and nobody's memory is filled."""
+        listening, server = self.listener()
+        client, upstream = self.switched(listening, server)
+        before = server.resident_bytes
+        for sender, reader in ((client.socket, upstream), (upstream, client.socket)):
+            sent = 0
+            sender.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                while sent < BIG:
+                    sent += sender.send(b"x" * 65536)
+            self.assertLess(sent, BIG)
+            self.assertLess(server.resident_bytes - before, MAX_GROWTH)
+            while sent:
+                sent -= len(reader.recv(65536))
+
+    def test_end_of_server(self) -> None:
+        """A server that ends waits a while for what is going on, closes it, and ends cleanly."""
+        listening, server = self.listener()
+        client, upstream = self.switched(listening, server)
+        self.assertEqual(self.raw(server).request(path="/").status, 200)
+        asking = self.raw(server)
+        asking.send(b"GET /raw/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answering, _ = listening.accept()
+        self.enterContext(answering)
+        answering.recv(65536)
+        server.signal(signal.SIGTERM)
+        client.send(b"still here")
+        self.assertEqual(upstream.recv(100), b"still here")
+        answering.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+        self.assertEqual(asking.read_answer().body, b"done")
+        client.read_to_end()
+        self.assertEqual(server.wait(), 0)
+        self.assert_no_faults(server)
+
+    def test_clients_that_break_off(self) -> None:
+        """Clients that break off at any moment, and in any way, leave no connection and no fault."""
+        upstream = Upstream("upstream.py")
+        self.addCleanup(upstream.stop)
+        server = self.start_server(*LOCAL, "--proxy", f"/api=http://127.0.0.1:{upstream.port}")
+        descriptors = Path(f"/proc/{server.pid}/fd")
+        self.assertEqual(self.raw(server).request(path="/api/seen").status, 200)
+        before = len(list(descriptors.iterdir()))
+        requests = (
+            b"GET /api/big?chunked=100 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"PUT /api/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 2_000_000,
+            b"POST /api/seen HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+            b"GET /api/silent HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3,
+            b"PUT /api/silent HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+        )
+        for number in range(100):
+            client = self.raw(server)
+            request = requests[number % len(requests)]
+            client.socket.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.socket.send(request[: len(request) * (number + 1) // 100])
+            if number % 3 == 0:
+                client.reset()
+            elif number % 3 == 1:
+                client.close()
+            else:
+                client.socket.shutdown(socket.SHUT_WR)
+        other = self.raw(server)
+        for _ in range(200):
+            self.assertEqual(other.request(path="/api/status?201").status, 201)
+            if len(list(descriptors.iterdir())) <= before + MAX_IDLE:
+                break
+        self.assertLessEqual(len(list(descriptors.iterdir())), before + MAX_IDLE)
+        self.assertNotRegex(server.output, "Traceback|Unhandled|critical")
 
     def test_client_goes(self) -> None:
         """A client that goes while its answer is awaited takes its request along."""

@@ -99,6 +99,35 @@ class PassedOnTests(ProxyTestCase):
         upstream.receive(b"x" * 1000)
         self.assertTrue(upstream.is_read, "whoever uses it next is not held up")
 
+    def test_answers_nobody_reads(self) -> None:
+        """A client that reads none of its answers gets no further ones, whoever makes them; nor is it read."""
+        client, upstream = self.exchange(ask() * 3 + ask(host="elsewhere.example") + ask("/"))
+        client.full = True
+        for count in range(1, 4):
+            upstream.receive(OK)
+            self.assertEqual(upstream.taken().count(b"GET"), 1)
+            self.assertEqual(client.taken(), OK)
+            client.receive(b"x" * 20000)
+            self.assertFalse(client.is_read)
+            if count < 3:
+                client.drained()
+                client.full = True
+        client.drained()
+        self.assertEqual(client.taken().count(b"HTTP/1.1"), 3)
+
+    def test_last_answer_nobody_reads(self) -> None:
+        """A client that does not take the end of its answer is cut off, one that is slow is not."""
+        for taken, cut in ((MIN_BYTES, False), (MIN_BYTES - 1, True)):
+            client, upstream = self.exchange(ask())
+            client.full = True
+            upstream.receive(OK)
+            self.assertTrue(upstream.is_read)
+            for _ in range(20):
+                client.bytes_acknowledged += taken
+                self.reactor.advance(LOOK_SECONDS)
+            self.assertEqual(client.aborted, cut)
+        self.assert_nothing_left()
+
     def test_both_at_once(self) -> None:
         """The answer may come while the body is still on its way; a client that sends on is let go when it ends."""
         client, upstream = self.exchange(PUT)

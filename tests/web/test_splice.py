@@ -35,6 +35,20 @@ class FlowTests(SynchronousTestCase):
         self.flow.resumeProducing()
         self.assertEqual(self.source.producerState, "paused")
 
+    def test_let_go(self) -> None:
+        """A source that has nothing more is left alone, and whoever asks is told when the destination wants more."""
+        told: list[str] = []
+        self.flow.pauseProducing()
+        self.flow.let_go()
+        self.source.resumeProducing()
+        self.flow.when_drained(lambda: told.append("drained"))
+        self.flow.pauseProducing()
+        self.assertEqual(told, [])
+        self.flow.resumeProducing()
+        self.assertEqual((told, self.flow.is_paused), (["drained"], False))
+        self.flow.pauseProducing()
+        self.assertEqual((self.source.producerState, self.flow.is_paused), ("producing", True))
+
     def test_stopped(self) -> None:
         """The end of the destination is not the end of the source."""
         self.flow.stopProducing()

@@ -43,6 +43,9 @@ class _User:
     def body(self, data: bytes) -> None:
         self.told.append(data)
 
+    def flush(self) -> None:
+        pass
+
     def ended(self) -> None:
         self.told.append("ended")
 
