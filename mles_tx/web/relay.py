@@ -53,7 +53,7 @@ from mles_tx.transport.tcp import bytes_taken
 
 from .forwarding import asks_for_upgrade, client_of, request_fields, response_fields, tokens
 from .splice import Flow, Splice
-from .upstream import TooManyConnections, Upstream, UpstreamConnection
+from .upstream import MAX_PIECES, TooManyConnections, Upstream, UpstreamConnection
 
 __all__ = [
     "CONTINUE_SECONDS",
@@ -174,6 +174,7 @@ class RequestRelay:
         self._splice: Splice | None = None
         self._unsent: list[bytes] = []  # to the client
         self._continue: IDelayedCall | None = None
+        self._later: IDelayedCall | None = None  # what has come of the body and was not passed on yet
         self._came = 0  # bytes from the client
         self._last = _Seen()
         self._silent = 0
@@ -201,15 +202,11 @@ class RequestRelay:
         if self._splice is not None:
             self._splice.from_client(data)
         elif self._phase is _Phase.SENDING:
-            try:
-                self._feed(data)
-            except Exception:
-                self._log.failure("a request could not be passed on")
-                self._cut()
+            self._feed(data)
         else:
             self._rest += data
             if len(self._rest) > _MAX_AHEAD:
-                self._from_client.pauseProducing()
+                self._from_client.hold()
 
     def half_closed(self) -> None:
         """The client sends nothing more; only after a switch."""
@@ -261,7 +258,7 @@ class RequestRelay:
         self._send(InformationalResponse(status_code=101, headers=fields, reason=event.reason))
         self.flush()
         self._client.unregisterProducer()
-        self._from_client.resumeProducing()
+        self._from_client.release()
         self._door.allow_half_close()
         self._splice = Splice(self._client, connection.transport)
         self._from_client, self._from_upstream = self._splice.to_upstream, self._splice.to_client
@@ -375,7 +372,7 @@ class RequestRelay:
             passed = [(name, value) for name, value in passed if name.lower() != b"expect"]
         self._request = Request(method=request.method, target=target, headers=passed)
         if not self._is_whole:
-            self._from_client.pauseProducing()
+            self._from_client.hold()
         self._connect(fresh=not self._is_repeatable)
 
     def _connect(self, *, fresh: bool) -> None:
@@ -409,7 +406,7 @@ class RequestRelay:
             return
         self._connection = connection
         connection.use(self)
-        self._from_upstream = Flow(connection.transport)
+        self._from_upstream = Flow(connection)
         self._client.registerProducer(self._from_upstream, True)
         connection.send(self._request)
         if self._is_whole:
@@ -420,24 +417,40 @@ class RequestRelay:
         self._watch(_Phase.SENDING)
         if self._http.they_are_waiting_for_100_continue:
             self._continue = self._clock.callLater(CONTINUE_SECONDS, self._say_continue)
-        self._from_client.resumeProducing()
+        self._from_client.release()
         rest, self._rest = self._rest, b""
         if rest:
             self._feed(rest)
 
     def _feed(self, data: bytes) -> None:
-        """Pass on what has come of the request's body, in one piece."""
-        pieces: list[bytes] = []
+        """Pass on what has come of the request's body."""
         self._http.receive_data(data)
+        if self._later is None:
+            self._feed_on()
+
+    def _feed_on(self) -> None:
+        self._later = None
         try:
-            while type(event := self._http.next_event()) is Data:
-                pieces.append(event.data)
+            self._pass_pieces()
         except RemoteProtocolError:
             self._answer(400, _BAD_TEXT)
-            return
+        except Exception:
+            self._log.failure("a request could not be passed on")
+            self._cut()
+
+    def _pass_pieces(self) -> None:
+        pieces: list[bytes] = []
+        event: Any = None
+        while len(pieces) < MAX_PIECES and type(event := self._http.next_event()) is Data:
+            pieces.append(event.data)
         connection = self._connection
         if connection is None:
             return
+        if type(event) is Data:
+            self._from_client.hold()  # the others have their turn first
+            self._later = self._clock.callLater(0, self._feed_on)
+        else:
+            self._from_client.release()
         if pieces:
             body = b"".join(pieces)
             self._came += len(body)
@@ -535,11 +548,15 @@ class RequestRelay:
         self._end_upstream(politely=politely)
         self._free_client()
         self._from_client.resumeProducing()
+        self._from_client.release()
 
     def _end_upstream(self, *, politely: bool = False) -> None:
         self._phase = _Phase.OVER
         self._looks.met(self)
         self._cancel_continue()
+        later, self._later = self._later, None
+        if later is not None:
+            later.cancel()
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()

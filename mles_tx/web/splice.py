@@ -23,21 +23,36 @@ class Flow:
     def __init__(self, source: Any) -> None:
         self._source = source
         self._drained: Callable[[], object] | None = None
-        self.is_paused = False
+        self.is_paused = False  #: the destination takes nothing at the moment
+        self._is_held = False
 
     def pauseProducing(self) -> None:
         if not self.is_paused:
             self.is_paused = True
-            if self._source is not None:
+            if self._source is not None and not self._is_held:
                 self._source.pauseProducing()
 
     def resumeProducing(self) -> None:
         if self.is_paused:
             self.is_paused = False
-            if self._source is not None:
+            if self._source is not None and not self._is_held:
                 self._source.resumeProducing()
             if self._drained is not None:
                 self._drained()
+
+    def hold(self) -> None:
+        """Do not read the source, whatever the destination takes."""
+        if not self._is_held:
+            self._is_held = True
+            if self._source is not None and not self.is_paused:
+                self._source.pauseProducing()
+
+    def release(self) -> None:
+        """Read the source again when the destination takes something."""
+        if self._is_held:
+            self._is_held = False
+            if self._source is not None and not self.is_paused:
+                self._source.resumeProducing()
 
     def let_go(self) -> None:
         """The source has nothing more for the destination: it is somebody else's now, who reads it or not."""

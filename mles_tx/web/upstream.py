@@ -21,7 +21,7 @@ from h11 import (
 )
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
@@ -38,6 +38,7 @@ __all__ = [
     "IDLE_SECONDS",
     "LOG_SECONDS",
     "MAX_IDLE",
+    "MAX_PIECES",
     "TooManyConnections",
     "Upstream",
     "UpstreamConnection",
@@ -61,6 +62,9 @@ CLOSING_SECONDS = 10.0
 
 #: Seconds between two lines of the log about one upstream: when it is down, every request finds that out.
 LOG_SECONDS = 10.0
+
+#: Pieces of a body that are taken in a turn: each costs 10 µs, whatever its size, and 64 KiB may hold 10,000.
+MAX_PIECES = 200
 
 #: Bytes of the head of an answer: more than of a request, because of cookies.
 _MAX_HEAD_BYTES = 64 * 1024
@@ -117,6 +121,8 @@ class UpstreamConnection(TwistedProtocol):
         self._http = Connection(CLIENT, _MAX_HEAD_BYTES)
         self._user: User | None = None
         self._is_switched = False
+        self._is_paused = False
+        self._later: IDelayedCall | None = None  # for what has come and was not told yet
         self.is_lost = False
         self.is_reused = False  #: it has carried a request before
         self.received = 0  #: bytes that came since the request
@@ -149,7 +155,19 @@ class UpstreamConnection(TwistedProtocol):
             self._user.upstream_received(data)
         else:
             self._http.receive_data(data)
-            self._read()
+            if self._later is None:
+                self._read()
+
+    def pauseProducing(self) -> None:
+        """Read nothing more of the answer for now."""
+        self._is_paused = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        self._is_paused = False
+        if self._later is None:
+            self.transport.resumeProducing()
 
     def readConnectionLost(self) -> None:  # noqa: N802
         user = self._user
@@ -169,6 +187,7 @@ class UpstreamConnection(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_lost = True
+        self._forget_rest()
         user, self._user = self._user, None
         self._upstream.shared.forget(self)
         self._upstream.take_out(self)
@@ -185,8 +204,20 @@ class UpstreamConnection(TwistedProtocol):
     def abort(self) -> None:
         """End it now; nobody is told."""
         self._user = None
+        self._forget_rest()
         if not self.is_lost:
             self.transport.abortConnection()
+
+    def _forget_rest(self) -> None:
+        later, self._later = self._later, None
+        if later is not None:
+            later.cancel()
+
+    def _read_on(self) -> None:
+        self._later = None
+        self._read()
+        if self._later is None and self._user is not None and not self._is_paused:
+            self.transport.resumeProducing()
 
     def _read(self) -> None:
         pieces: list[bytes] = []
@@ -196,10 +227,16 @@ class UpstreamConnection(TwistedProtocol):
                 event = self._http.next_event()
                 if type(event) is Data:
                     pieces.append(event.data)
-                    continue
+                    if len(pieces) < MAX_PIECES:
+                        continue
                 if pieces:
                     self._user.body(b"".join(pieces))
                     pieces = []
+                if type(event) is Data:
+                    self.transport.pauseProducing()  # the others have their turn first
+                    if self._later is None:
+                        self._later = self._upstream.shared.reactor.callLater(0, self._read_on)
+                    break
                 if event is NEED_DATA or event is PAUSED or not self._told(event):
                     break
             if user is not None and not self._is_switched:
@@ -309,7 +346,7 @@ class Upstream:
         if self.shared.is_stopped or len(self._idle) >= MAX_IDLE:
             connection.close()
             return
-        connection.transport.resumeProducing()  # to hear when it is closed
+        connection.resumeProducing()  # to hear when it is closed
         self._idle.append(connection)
         self.shared.idle.start(connection)
 

@@ -3,7 +3,7 @@
 from twisted.internet.interfaces import ISSLTransport
 
 from mles_tx.web.relay import CONTINUE_SECONDS, IDLE_LOOKS, LOOK_SECONDS, MIN_BYTES, SILENT_LOOKS
-from mles_tx.web.upstream import CONNECT_SECONDS
+from mles_tx.web.upstream import CONNECT_SECONDS, MAX_PIECES
 from tests.wire import header, split_answer, upgrade
 
 from .proxying import Peer, ProxyTestCase, ask
@@ -126,6 +126,42 @@ class PassedOnTests(ProxyTestCase):
                 client.bytes_acknowledged += taken
                 self.reactor.advance(LOOK_SECONDS)
             self.assertEqual(client.aborted, cut)
+        self.assert_nothing_left()
+
+    def test_many_pieces(self) -> None:
+        """A body in tiny pieces is passed on a share at a time, so that others have their turns."""
+        chunks = b"1\r\na\r\n" * (3 * MAX_PIECES)
+        client, upstream = self.exchange(CHUNKED)
+        upstream.taken()
+        upstream.receive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+        client.receive(chunks + b"0\r\n\r\n" + ask("/"))
+        share = b"c8\r\n" + b"a" * MAX_PIECES + b"\r\n"
+        self.assertEqual((client.is_read, upstream.is_read), (False, False))
+        self.assertTrue(client.taken().endswith(b"\r\n\r\n" + share))
+        self.assertEqual(upstream.taken(), share)
+        client.full = upstream.full = True
+        self.reactor.advance(0)  # this clock takes all turns in one
+        self.assertEqual((client.is_read, upstream.is_read), (True, False), "the request is whole, the answer is not")
+        self.assertEqual((client.taken(), upstream.taken()), (share * 2, share * 2 + b"0\r\n\r\n"))
+        client.drained()
+        upstream.drained()
+        self.assertEqual((client.is_read, upstream.is_read), (True, True))
+        upstream.receive(b"0\r\n\r\n")
+        self.assertTrue(client.taken().startswith(b"0\r\n\r\nHTTP/1.1 200 OK\r\n"))
+        self.assert_nothing_left()
+
+    def test_many_pieces_and_an_end(self) -> None:
+        """When either side goes in between, there is no next share."""
+        chunks = b"1\r\na\r\n" * (3 * MAX_PIECES)
+        client, upstream = self.exchange(CHUNKED + chunks)
+        client.hang_up()
+        self.assertTrue(upstream.aborted)
+        client, upstream = self.exchange(ask())
+        upstream.receive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+        upstream.reset()
+        self.assertTrue(client.aborted)
+        self.reactor.advance(0)
+        self.assertEqual(len(self.logged), 1)
         self.assert_nothing_left()
 
     def test_both_at_once(self) -> None:

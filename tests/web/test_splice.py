@@ -35,6 +35,17 @@ class FlowTests(SynchronousTestCase):
         self.flow.resumeProducing()
         self.assertEqual(self.source.producerState, "paused")
 
+    def test_held(self) -> None:
+        """It is read when neither the destination nor whoever holds it is against it, in whatever order."""
+        for first, second in ((0, 1), (1, 0)):
+            stop = (self.flow.pauseProducing, self.flow.hold)
+            go_on = (self.flow.resumeProducing, self.flow.release)
+            for act in (stop[first], stop[second], go_on[first]):
+                act()
+                self.assertEqual(self.source.producerState, "paused")
+            go_on[second]()
+            self.assertEqual(self.source.producerState, "producing")
+
     def test_let_go(self) -> None:
         """A source that has nothing more is left alone, and whoever asks is told when the destination wants more."""
         told: list[str] = []
