@@ -15,9 +15,11 @@ from mles_tx.transport.door import Door
 from mles_tx.transport.websocket import SUBPROTOCOL
 
 from .hosts import host_name
-from .relay import LOOK_SECONDS, Refusal, RequestRelay
+from .incoming import BAD_REQUEST, Refusal
+from .pool import Upstream, Upstreams
+from .progress import LOOK_SECONDS
+from .relay import RequestRelay
 from .routes import Route, Routes, climbs
-from .upstream import Upstream, Upstreams
 
 __all__ = ["Proxy"]
 
@@ -75,7 +77,7 @@ class Proxy:
         path = request.target.partition(b"?")[0]
         route = self._routes.find(path)
         if host is None or b"#" in request.target or climbs(path):
-            raise Refusal(400, "This is no request a web server can answer.")
+            raise Refusal(400, BAD_REQUEST)
         if host not in self._hosts or route is None:
             raise Refusal(404, "There is nothing at this address.")
         return self.upstreams.get(route.host, route.port, route.origin), route.target(request.target)

@@ -1,28 +1,10 @@
 """One request, passed on to an upstream: its body there and the answer back, each at the pace of who reads it.
 
-    ==========  ==================================  ==================================================
-    phase       what is waited for                  how long
-    ==========  ==================================  ==================================================
-    CONNECTING  a connection to the upstream        CONNECT_SECONDS, in `upstream`
-    SENDING     the rest of the request's body      as long as MIN_BYTES come, or are taken, in a look
-    WAITING     the head of the answer              LOOK_SECONDS
-    ANSWERING   the rest of the answer              SILENT_LOOKS looks without a byte; as long as the
-                                                    client takes MIN_BYTES in a look
-    DRAINING    that the client takes the end of it,  likewise
-                before its next request
-    SPLICED     bytes of either side                IDLE_LOOKS looks without a byte; likewise
-    OVER        nothing
-    ==========  ==================================  ==================================================
-
-A look is what is done every LOOK_SECONDS: to compare what has moved since the last one costs nothing in between.
 Both sides are h11's, so that what is passed on is what was understood, framed anew: no byte of one side's framing
-reaches the other. It must not know which requests it is for.
+reaches the other. How long each phase may take stands in `progress`. It must not know which requests it is for.
 """
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any
 
 from h11 import (
@@ -51,33 +33,14 @@ from mles_tx.channels.deadlines import Deadlines
 from mles_tx.transport.door import MAX_HEAD_BYTES, Door
 from mles_tx.transport.tcp import bytes_taken
 
-from .forwarding import asks_for_upgrade, client_of, request_fields, response_fields, tokens
+from .forwarding import client_of, response_fields
+from .incoming import BAD_REQUEST, Incoming, Refusal, outgoing, understand
+from .pool import TooManyConnections, Upstream
+from .progress import Phase, Progress, Seen, Verdict
 from .splice import Flow, Splice
-from .upstream import MAX_PIECES, TooManyConnections, Upstream, UpstreamConnection
+from .upstream import MAX_PIECES, UpstreamConnection
 
-__all__ = [
-    "CONTINUE_SECONDS",
-    "IDLE_LOOKS",
-    "LOOK_SECONDS",
-    "MIN_BYTES",
-    "SILENT_LOOKS",
-    "Refusal",
-    "RequestRelay",
-]
-
-#: Seconds between two looks, and for the head of an answer: what nginx allows. A program that computes for longer
-#: answers 202, or sends its head first.
-LOOK_SECONDS = 60.0
-
-#: Bytes that have to move between two looks while something is on its way: a tenth of what the slowest mobile link
-#: carries, so that an upload may go on for hours, and a byte a second may not.
-MIN_BYTES = 1024
-
-#: Looks an upstream may be silent within an answer: five minutes. Streams of events say something every 15 to 30 s.
-SILENT_LOOKS = 5
-
-#: Looks a WebSocket may be silent: an hour. Many programs send no pings, and a peer that is gone has to be let go.
-IDLE_LOOKS = 60
+__all__ = ["CONTINUE_SECONDS", "RequestRelay"]
 
 #: Seconds an upstream has to say that it wants a body the client asks about first (RFC 9110 section 10.1.1): as long
 #: as curl waits. Upstreams that do not know the question say nothing.
@@ -86,54 +49,24 @@ CONTINUE_SECONDS = 1.0
 #: Bytes of further requests that are taken while one is answered.
 _MAX_AHEAD = 16 * 1024
 
-#: What ends lines here and there, and is no line end of HTTP's (RFC 9112 section 2.2 allows to refuse it).
-_BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
-
-#: Methods that may be sent twice (RFC 9110 section 9.2.2), when they have no body.
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-
-#: Headers that say where a request ends, and what programs behind CGI would take for them.
-_FRAMING = re.compile(rb"\r\n(?:content[-_]length|transfer[-_]encoding)[ \t]*:([^\r\n]*)", re.IGNORECASE)
-
-_BAD_TEXT = "This is no request a web server can answer."
 _BROKEN = 502, "The server behind this address does not answer as it should."
 _SILENT = 504, "The server behind this address does not answer in time."
 _FULL = 503, "This server has too much to do."
 _TOO_SLOW = 408, "The request comes too slowly."
 
+#: What the client is told after a look, unless its answer has begun.
+_ANSWERS = {
+    Verdict.CLIENT_SLOW: _TOO_SLOW,
+    Verdict.UPSTREAM_STALLS: _SILENT,
+    Verdict.UPSTREAM_LATE: _SILENT,
+}
 
-class Refusal(Exception):
-    """A request that is not passed on.
-
-    Args:
-        status: of the answer.
-        text: of the answer, ASCII.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(status, text)
-        self.status = status
-        self.text = text
-
-
-class _Phase(Enum):
-    CONNECTING = auto()
-    SENDING = auto()
-    WAITING = auto()
-    ANSWERING = auto()
-    DRAINING = auto()
-    SPLICED = auto()
-    OVER = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """Bytes that had moved at a look."""
-
-    came: int = 0  #: of the request's body, from the client
-    moved: int = 0  #: from the upstream; after a switch from both sides
-    taken_by_client: int = 0
-    taken_by_upstream: int = 0
+#: What the log is told.
+_REPORTS = {
+    Verdict.UPSTREAM_STALLS: "did not take in time what was sent to it",
+    Verdict.UPSTREAM_LATE: "did not answer in time",
+    Verdict.UPSTREAM_SILENT: "was silent in the middle of an answer",
+}
 
 
 class RequestRelay:
@@ -141,7 +74,7 @@ class RequestRelay:
 
     Args:
         clock: the reactor, or a `Clock` in tests.
-        looks: where this is looked after, every `LOOK_SECONDS`.
+        looks: where this is looked after, every so often.
         choose: asked for the upstream of a request and for what it is asked; it may raise `Refusal`.
         door: where the request comes from.
     """
@@ -161,11 +94,10 @@ class RequestRelay:
         self._door = door
         self._client: Any = door.transport
         self._http = Connection(SERVER, MAX_HEAD_BYTES)
-        self._phase = _Phase.CONNECTING
+        self._phase = Phase.CONNECTING
         self._rest = b""  # of what the client has sent, not looked at yet
         self._is_whole = False  # the request, its body included, is with the upstream
         self._is_head = False
-        self._is_upgrade = False
         self._is_repeatable = False
         self._from_client = Flow(self._client)
         self._from_upstream: Flow | None = None
@@ -176,8 +108,7 @@ class RequestRelay:
         self._continue: IDelayedCall | None = None
         self._later: IDelayedCall | None = None  # what has come of the body and was not passed on yet
         self._came = 0  # bytes from the client
-        self._last = _Seen()
-        self._silent = 0
+        self._progress = Progress()
 
     # -- the client's side
 
@@ -186,13 +117,9 @@ class RequestRelay:
         self._rest = rest
         self._client.setTcpNoDelay(True)
         try:
-            request = self._understand(head)
-            self._upstream, target = self._choose(request)
-            self._pass_on(request, target)
+            self._pass_on(understand(self._http, head))
         except Refusal as refusal:
             self._answer(refusal.status, refusal.text)
-        except RemoteProtocolError as error:
-            self._answer(501 if error.error_status_hint == 501 else 400, _BAD_TEXT)
         except Exception:
             self._log.failure("a request could not be passed on")
             self._cut()
@@ -201,7 +128,7 @@ class RequestRelay:
         """The client has sent something more."""
         if self._splice is not None:
             self._splice.from_client(data)
-        elif self._phase is _Phase.SENDING:
+        elif self._phase is Phase.SENDING:
             self._feed(data)
         else:
             self._rest += data
@@ -237,7 +164,7 @@ class RequestRelay:
         self._cancel_continue()
         self._send(Response(status_code=event.status_code, headers=fields, reason=event.reason))
         if self._is_whole:
-            self._watch(_Phase.ANSWERING)
+            self._watch(Phase.ANSWERING)
 
     def body(self, data: bytes) -> None:
         """A piece of its body."""
@@ -262,7 +189,7 @@ class RequestRelay:
         self._door.allow_half_close()
         self._splice = Splice(self._client, connection.transport)
         self._from_client, self._from_upstream = self._splice.to_upstream, self._splice.to_client
-        self._watch(_Phase.SPLICED)
+        self._watch(Phase.SPLICED)
         ahead, self._rest = self._rest, b""
         if rest:
             self._splice.from_upstream(rest)
@@ -303,87 +230,54 @@ class RequestRelay:
     def look(self) -> None:
         """See whether anything has moved since the last look."""
         self._looks.start(self)
-        before, now = self._last, self._seen()
-        self._last = now
-        client_stalls = self._from_upstream is not None and self._from_upstream.is_paused
-        upstream_stalls = self._from_client.is_paused
-        taken_by_upstream = now.taken_by_upstream - before.taken_by_upstream
-        self._silent = self._silent + 1 if now.moved == before.moved else 0
-        if client_stalls and now.taken_by_client - before.taken_by_client < MIN_BYTES:
+        verdict = self._progress.judge(self._phase, self._seen())
+        if verdict in _REPORTS:
+            self._upstream.report(_REPORTS[verdict])
+        if verdict in _ANSWERS and self._splice is None:
+            self._answer(*_ANSWERS[verdict])
+        elif verdict is not Verdict.GOES_ON:
             self._cut()
-        elif self._phase is _Phase.WAITING:
-            self._upstream.report("did not answer in time")
-            self._answer(*_SILENT)
-        elif self._phase is _Phase.SENDING:
-            if now.came - before.came + taken_by_upstream < MIN_BYTES:
-                if upstream_stalls:
-                    self._upstream.report("did not take a request in time")
-                self._answer(*(_SILENT if upstream_stalls else _TOO_SLOW))
-        elif self._phase is _Phase.ANSWERING:
-            if self._silent >= SILENT_LOOKS and not client_stalls:
-                self._upstream.report("was silent in the middle of an answer")
-                self._cut()
-        elif self._splice is not None:
-            stalls = upstream_stalls and taken_by_upstream < MIN_BYTES
-            if stalls or self._silent >= (1 if self._splice.ended else IDLE_LOOKS):
-                self._cut()
 
-    def _watch(self, phase: _Phase) -> None:
+    def _watch(self, phase: Phase) -> None:
         self._phase = phase
         self._looks.start(self)
-        self._silent = 0
-        self._last = self._seen()
+        self._progress.begin(self._seen())
 
-    def _seen(self) -> "_Seen":
+    def _seen(self) -> Seen:
         connection, splice = self._connection, self._splice
-        if connection is None:
-            return _Seen(self._came, 0, bytes_taken(self._client), 0)
-        moved = connection.received if splice is None else splice.moved
-        return _Seen(self._came, moved, bytes_taken(self._client), connection.bytes_taken)
+        moved = 0 if connection is None else connection.received
+        return Seen(
+            came=self._came,
+            moved=moved if splice is None else splice.moved,
+            taken_by_client=bytes_taken(self._client),
+            taken_by_upstream=0 if connection is None else connection.bytes_taken,
+            client_stalls=self._from_upstream is not None and self._from_upstream.is_paused,
+            upstream_stalls=self._from_client.is_paused,
+            is_half_closed=splice is not None and splice.ended > 0,
+        )
 
     # -- the request
 
-    def _understand(self, head: bytes) -> Request:
-        framing = _FRAMING.findall(head)
-        if _BARE_LINE_END.search(head) or len(framing) > 1 or b"," in b"".join(framing):
-            raise Refusal(400, _BAD_TEXT)
-        self._http.receive_data(head)
-        request = self._http.next_event()
-        if (
-            type(request) is not Request
-            or request.method == b"CONNECT"
-            or request.http_version not in (b"1.0", b"1.1")
-            or (request.http_version == b"1.0" and tokens(request.headers, b"transfer-encoding"))
-        ):
-            raise Refusal(400, _BAD_TEXT)
+    def _pass_on(self, incoming: Incoming) -> None:
+        request = incoming.request
         self._is_head = request.method == b"HEAD"
-        self._is_whole = type(self._http.next_event()) is EndOfMessage
-        return request
-
-    def _pass_on(self, request: Request, target: bytes) -> None:
-        fields = request.headers.raw_items()
-        is_new = request.http_version == b"1.1"
-        self._is_upgrade = is_new and self._is_whole and request.method == b"GET" and asks_for_upgrade(fields)
-        self._is_repeatable = self._is_whole and not self._is_upgrade and request.method in _IDEMPOTENT
-        passed = request_fields(fields, client_of(self._client, fields), upgrade=self._is_upgrade)
-        if tokens(fields, b"transfer-encoding"):
-            passed.append((b"Transfer-Encoding", b"chunked"))
-        if not self._http.they_are_waiting_for_100_continue:
-            passed = [(name, value) for name, value in passed if name.lower() != b"expect"]
-        self._request = Request(method=request.method, target=target, headers=passed)
+        self._is_whole = incoming.is_whole
+        self._is_repeatable = incoming.is_repeatable
+        self._upstream, target = self._choose(request)
+        self._request = outgoing(incoming, target, client_of(self._client, request.headers.raw_items()))
         if not self._is_whole:
             self._from_client.hold()
         self._connect(fresh=not self._is_repeatable)
 
     def _connect(self, *, fresh: bool) -> None:
-        self._phase = _Phase.CONNECTING
+        self._phase = Phase.CONNECTING
         self._connecting = connecting = self._upstream.connect(fresh=fresh)
         # A connection that is there already calls back before this returns.
         connecting.addCallbacks(self._connected, self._not_connected).addErrback(self._broken)
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
-        if self._phase is _Phase.OVER:
+        if self._phase is Phase.OVER:
             return
         if failure.check(TooManyConnections):
             self._upstream.report("was not asked: there are too many connections")
@@ -401,7 +295,7 @@ class RequestRelay:
 
     def _connected(self, connection: UpstreamConnection) -> None:
         self._connecting = None
-        if self._phase is _Phase.OVER:
+        if self._phase is Phase.OVER:
             connection.abort()
             return
         self._connection = connection
@@ -411,10 +305,10 @@ class RequestRelay:
         connection.send(self._request)
         if self._is_whole:
             connection.send(EndOfMessage())
-            self._watch(_Phase.WAITING)
+            self._watch(Phase.WAITING)
             return
         connection.transport.registerProducer(self._from_client, True)
-        self._watch(_Phase.SENDING)
+        self._watch(Phase.SENDING)
         if self._http.they_are_waiting_for_100_continue:
             self._continue = self._clock.callLater(CONTINUE_SECONDS, self._say_continue)
         self._from_client.release()
@@ -433,7 +327,7 @@ class RequestRelay:
         try:
             self._pass_pieces()
         except RemoteProtocolError:
-            self._answer(400, _BAD_TEXT)
+            self._answer(400, BAD_REQUEST)
         except Exception:
             self._log.failure("a request could not be passed on")
             self._cut()
@@ -461,7 +355,7 @@ class RequestRelay:
             connection.transport.unregisterProducer()
             self._from_client.resumeProducing()
             self._cancel_continue()
-            self._watch(_Phase.WAITING if self._http.our_state is SEND_RESPONSE else _Phase.ANSWERING)
+            self._watch(Phase.WAITING if self._http.our_state is SEND_RESPONSE else Phase.ANSWERING)
 
     # -- the answer
 
@@ -518,7 +412,7 @@ class RequestRelay:
         self.flush()
         if self._from_upstream.is_paused and self._is_kept:
             self._from_upstream.when_drained(self._hand_back)
-            self._watch(_Phase.DRAINING)  # or answers that nobody reads would pile up
+            self._watch(Phase.DRAINING)  # or answers that nobody reads would pile up
         else:
             self._hand_back()
 
@@ -551,7 +445,7 @@ class RequestRelay:
         self._from_client.release()
 
     def _end_upstream(self, *, politely: bool = False) -> None:
-        self._phase = _Phase.OVER
+        self._phase = Phase.OVER
         self._looks.met(self)
         self._cancel_continue()
         later, self._later = self._later, None

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,7 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from mles_tx.web.upstream import MAX_IDLE
+from mles_tx.web.pool import MAX_IDLE
 
 from .clients import Answer, RawClient
 from .parts import debian_program
@@ -515,6 +516,7 @@ class PlainProxyTests(ProxyContract, IntegrationTestCase):
             b"GET /api/silent HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3,
             b"PUT /api/silent HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
         )
+        halves = []
         for number in range(100):
             client = self.raw(server)
             request = requests[number % len(requests)]
@@ -527,11 +529,13 @@ class PlainProxyTests(ProxyContract, IntegrationTestCase):
                 client.close()
             else:
                 client.socket.shutdown(socket.SHUT_WR)
+                halves.append(client)
+        for client in halves:
+            client.close()
         other = self.raw(server)
-        for _ in range(200):
+        deadline = time.monotonic() + WAIT
+        while len(list(descriptors.iterdir())) > before + MAX_IDLE and time.monotonic() < deadline:
             self.assertEqual(other.request(path="/api/status?201").status, 201)
-            if len(list(descriptors.iterdir())) <= before + MAX_IDLE:
-                break
         self.assertLessEqual(len(list(descriptors.iterdir())), before + MAX_IDLE)
         self.assertNotRegex(server.output, "Traceback|Unhandled|critical")
 

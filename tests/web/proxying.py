@@ -120,7 +120,7 @@ class ProxyTestCase(SynchronousTestCase):
         self.door.stop()
         stopped = self.proxy.stop()
         self.successResultOf(stopped)
-        self.assertEqual((self.proxy.upstreams.connections, self.door.doors), (set(), set()))
+        self.assertEqual((self.proxy.upstreams.connections, self.door.doors), ({}, set()))
         self.assertEqual(self.proxy.upstreams.opening, 0)
         self.mles.stop()
         self.assertEqual(self.reactor.getDelayedCalls(), [])

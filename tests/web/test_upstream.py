@@ -1,92 +1,12 @@
-"""Connections to upstreams: opened, used again, closed, and what is logged about them."""
+"""A connection to an upstream: one request after the other, or a WebSocket."""
 
-from typing import Any
-
-from h11 import EndOfMessage, InformationalResponse, Request, Response
-from twisted.internet.defer import TimeoutError
-from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.testing import MemoryReactorClock
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mles_tx.web.upstream import (
-    CLOSING_SECONDS,
-    CONNECT_SECONDS,
-    IDLE_SECONDS,
-    LOG_SECONDS,
-    MAX_IDLE,
-    TooManyConnections,
-    UpstreamConnection,
-    Upstreams,
-)
+from mles_tx.web.upstream import MAX_PIECES
 
-from .proxying import Peer, ProxyTestCase
-
-GET = Request(method="GET", target="/", headers=[("Host", "localhost")])
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-class _User:
-    """Remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-
-    def informed(self, event: InformationalResponse) -> None:
-        self.told.append(event.status_code)
-
-    def answered(self, event: Response) -> None:
-        self.told.append(event.status_code)
-
-    def body(self, data: bytes) -> None:
-        self.told.append(data)
-
-    def flush(self) -> None:
-        pass
-
-    def ended(self) -> None:
-        self.told.append("ended")
-
-    def switched(self, event: InformationalResponse, rest: bytes) -> None:
-        self.told.append((event.status_code, rest))
-
-    def upstream_received(self, data: bytes) -> None:
-        self.told.append(data)
-
-    def upstream_half_closed(self) -> None:
-        self.told.append("half closed")
-
-    def failed(self) -> None:
-        self.told.append("failed")
-
-
-class UpstreamTestCase(SynchronousTestCase):
-    """Upstreams on a reactor in memory."""
-
-    def setUp(self) -> None:
-        self.reactor: Any = MemoryReactorClock()
-        self.upstreams = Upstreams(self.reactor, limit=20)
-        self.upstream = self.upstreams.get("127.0.0.1", 3000, "http://127.0.0.1:3000")
-
-    def open(self, *, fresh: bool = False) -> tuple[UpstreamConnection, Peer]:
-        """A connection, and its other end."""
-        before = len(self.reactor.tcpClients)
-        deferred = self.upstream.connect(fresh=fresh)
-        if len(self.reactor.tcpClients) > before:
-            Peer(self.reactor.tcpClients[-1][2].buildProtocol(None))
-        connection = self.successResultOf(deferred)
-        assert isinstance(connection, UpstreamConnection)
-        return connection, connection.transport
-
-    def ask(self, connection: UpstreamConnection) -> _User:
-        """Send a request."""
-        user = _User()
-        connection.use(user)
-        connection.send(GET)
-        connection.send(EndOfMessage())
-        return user
+from .proxying import Peer
+from .upstreams import OK, UpstreamTestCase
 
 
 class ConnectionTests(UpstreamTestCase):
@@ -153,26 +73,6 @@ class ConnectionTests(UpstreamTestCase):
             self.assertIsNot(other, connection)
             other.abort()
 
-    def test_idle(self) -> None:
-        """It is kept for some seconds, and no longer."""
-        connection, peer = self.open()
-        self.ask(connection)
-        peer.receive(OK)
-        self.reactor.advance(IDLE_SECONDS - 1)
-        self.assertFalse(peer.finished)
-        self.reactor.advance(1)
-        self.assertTrue(peer.finished)
-        self.reactor.advance(CLOSING_SECONDS)
-        self.assertTrue(peer.aborted, "and it is not waited for")
-
-    def test_many_idle(self) -> None:
-        """No more are kept than may be of use."""
-        pairs = [self.open() for _ in range(MAX_IDLE + 2)]
-        for connection, peer in pairs:
-            self.ask(connection)
-            peer.receive(OK)
-        self.assertEqual([peer.finished for _, peer in pairs], [False] * MAX_IDLE + [True] * 2)
-
     def test_user_fails(self) -> None:
         """A fault in whoever gets the answer is logged, and ends the connection."""
         connection, peer = self.open()
@@ -182,74 +82,28 @@ class ConnectionTests(UpstreamTestCase):
         self.assertEqual((user.told, peer.aborted), ([200, "failed"], True))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_switched(self) -> None:
+        """After a switch everything is handed over as it comes, and so is the end of one direction."""
+        connection, peer = self.open()
+        user = self.ask(connection, [("Host", "localhost"), ("Upgrade", "websocket"), ("Connection", "Upgrade")])
+        peer.receive(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst")
+        peer.receive(b"HTTP/1.1 200 OK\r\n\r\n")
+        peer.end()
+        peer.reset()
+        self.assertEqual(user.told, [(101, b"first"), b"HTTP/1.1 200 OK\r\n\r\n", "half closed", "failed"])
 
-class LimitTests(UpstreamTestCase):
-    """How many connections there are."""
-
-    def test_limit(self) -> None:
-        """There is a bound for all upstreams together; idle connections make room."""
-        pairs = [self.open() for _ in range(20)]
-        self.failureResultOf(self.upstream.connect(fresh=False), TooManyConnections)
-        other = self.upstreams.get("::1", 3000, "http://[::1]:3000")
-        self.failureResultOf(other.connect(fresh=False), TooManyConnections)
-        connection, peer = pairs[0]
-        self.ask(connection)
-        peer.receive(OK)
-        self.assertNoResult(other.connect(fresh=False))
-        self.assertTrue(peer.aborted)
-        self.failureResultOf(self.upstream.connect(fresh=False), TooManyConnections)
-
-    def test_opening(self) -> None:
-        """Those on their way count, and those that failed do not."""
-        opening = [self.upstream.connect(fresh=False) for _ in range(20)]
-        self.failureResultOf(self.upstream.connect(fresh=False), TooManyConnections)
-        self.reactor.tcpClients[0][2].clientConnectionFailed(None, Failure(ConnectError()))
-        self.failureResultOf(opening[0], ConnectError)
-        self.assertNoResult(self.upstream.connect(fresh=False))
-
-    def test_one_address(self) -> None:
-        """Routes to the same address share its connections."""
-        self.assertIs(self.upstreams.get("127.0.0.1", 3000, "x"), self.upstream)
-        self.assertIsNot(self.upstreams.get("127.0.0.1", 3001, "x"), self.upstream)
-
-    def test_addresses(self) -> None:
-        """Addresses of both kinds are connected to as they are."""
-        self.upstream.connect(fresh=False)
-        self.upstreams.get("::1", 3001, "").connect(fresh=False)
-        self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("127.0.0.1", 3000), ("::1", 3001)])
-
-    def test_timeout(self) -> None:
-        """A connection that does not come about is given up."""
-        opening = self.upstream.connect(fresh=False)
-        self.reactor.advance(CONNECT_SECONDS)
-        failure = self.failureResultOf(opening)
-        self.assertTrue(failure.check(TimeoutError) or "Cancelled" in failure.type.__name__, failure)
-        self.assertEqual(self.upstreams.opening, 0)
-
-    def test_stop(self) -> None:
-        """When the server stops all are closed, whatever they are doing, and no timer is left."""
-        used, idle = self.open(), self.open()
-        self.ask(idle[0])
-        idle[1].receive(OK)
-        self.ask(used[0])
-        self.successResultOf(self.upstreams.stop())
-        self.assertEqual((used[1].aborted, idle[1].aborted), (True, True))
-        self.assertEqual((self.upstreams.connections, self.reactor.getDelayedCalls()), (set(), []))
-
-
-class ReportTests(ProxyTestCase):
-    """What is logged."""
-
-    def test_rate(self) -> None:
-        """One line in ten seconds for an upstream, with the number of those that were left out."""
-        one = self.proxy.upstreams.get("127.0.0.1", 1, "http://127.0.0.1:1")
-        two = self.proxy.upstreams.get("127.0.0.1", 2, "http://127.0.0.1:2")
-        for _ in range(5):
-            one.report("failed")
-        two.report("failed")
-        self.assertEqual(self.logged, ["proxy: http://127.0.0.1:1 failed", "proxy: http://127.0.0.1:2 failed"])
-        self.reactor.advance(LOG_SECONDS)
-        one.report("failed again")
-        self.assertEqual(
-            self.logged[2:], ["proxy: http://127.0.0.1:1 failed again (and 4 more times since the last such line)"]
-        )
+    def test_pieces(self) -> None:
+        """Of many small pieces a share is told at a time; whoever pauses in between is not told to go on."""
+        connection, peer = self.open()
+        user = self.ask(connection)
+        peer.receive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 2 * MAX_PIECES)
+        self.assertEqual(user.told, [200, b"a" * MAX_PIECES])
+        connection.pauseProducing()
+        connection.resumeProducing()
+        self.assertFalse(peer.is_read)
+        connection.pauseProducing()
+        self.reactor.advance(0)
+        self.assertEqual(user.told[2:], [b"a" * MAX_PIECES])
+        self.assertFalse(peer.is_read)
+        connection.resumeProducing()
+        self.assertTrue(peer.is_read)
