@@ -51,6 +51,7 @@ LIVE = frozenset(
 _OPTIONS: Mapping[str, str] = {
     "acme_account": "acme-key-id",
     "certificates": "certificate",
+    "proxies": "proxy",
     "emails": "email",
     "interfaces": "interface",
     "listen_on": "listen",

@@ -17,6 +17,7 @@ from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.inherited import SystemdSocket
 from mles_tx.transport.origins import ListedOrigins, OriginPolicy, any_origin, pages_of_this_machine
+from mles_tx.web.routes import Route
 
 from .endpoints import Endpoint
 from .privileges import Account
@@ -107,6 +108,7 @@ class ServerConfig:
             None: nowhere, unless there is `redirect_on`.
         redirect_on: sockets for that which listen already when the process starts.
         wwwroot: directory with one directory a domain; None: the bundled page.
+        proxies: path prefixes, no two alike, whose requests are passed on, and where to.
         key: the server's key, not empty; None: none is needed to join.
         other_keys: more keys, none of them empty: any of them lets in as well, as while a key is being changed.
         origins: which web pages may connect, each as `https://example.org`; none: any, or in the local mode those
@@ -152,6 +154,7 @@ class ServerConfig:
     redirect_port: int | None = None
     redirect_on: tuple[SystemdSocket, ...] = ()
     wwwroot: Path | None = None
+    proxies: tuple[Route, ...] = ()
     key: bytes | None = field(default=None, repr=False)
     other_keys: tuple[bytes, ...] = field(default=(), repr=False)
     origins: tuple[str, ...] = ()
@@ -213,6 +216,7 @@ class ServerConfig:
                 raise ConfigError(f"--origin {origin!r}: {error}") from None
         if self.wwwroot is not None and not self.wwwroot.is_dir():
             raise ConfigError(f"--wwwroot {self.wwwroot}: not a directory; make it, or leave the option away")
+        self._check_routes()
         if self.is_local:
             self._check_local()
         else:
@@ -250,6 +254,17 @@ class ServerConfig:
             raise ConfigError("--proxy-protocol: needs --trusted-proxy; give the address of the proxy")
         if self.proxy_protocol and not self.listen:
             raise ConfigError("--proxy-protocol: needs a port of its own; leave it to the site")
+
+    def _check_routes(self) -> None:
+        prefixes = [route.prefix for route in self.proxies]
+        own = {*_LOCAL_HOSTS, *self.interfaces, *self.domains}
+        for route in self.proxies:
+            if prefixes.count(route.prefix) > 1:
+                raise ConfigError(f"--proxy {route.prefix}: given more than once; keep one of them")
+            if route.port == self.listen_port and route.host in own:
+                raise ConfigError(f"--proxy {route.prefix}: {route.origin} is this server; give another program's URL")
+            if not self.listen:
+                raise ConfigError(f"--proxy {route.prefix}: needs a port of the server's own; leave it away")
 
     def _check_local(self) -> None:
         for given, option in (

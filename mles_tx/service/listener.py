@@ -27,6 +27,7 @@ from mles_tx.web.bodies import BodyCache
 from mles_tx.web.files import FileStock, SiteFiles
 from mles_tx.web.hosts import make_site
 from mles_tx.web.policy import Policy
+from mles_tx.web.proxy import Proxy
 from mles_tx.web.quick import QuickAnswers
 from mles_tx.web.slots import FileSlots
 
@@ -34,7 +35,7 @@ from .certificates import CertificateService
 from .config import ServerConfig
 from .pages import bundled_pages
 from .ports import PortService
-from .resources import connections_for, descriptor_limit
+from .resources import connections_for, descriptor_limit, upstreams_for
 
 __all__ = ["Listener"]
 
@@ -74,12 +75,17 @@ class Listener(PortService):
             _settings(config),
         )
         self._slots = FileSlots(config.filelimit)
+        self.proxy: Proxy | None = None
+        upstreams = 0
+        if config.proxies:
+            upstreams = upstreams_for(descriptor_limit())
+            self.proxy = Proxy(reactor, config.proxies, config.hosts, upstreams, config.trusted)
         self.admission = Admission(
             reactor,
             metrics,
             config.connections_per_ip,
             config.per_ip_window,
-            connections_for(descriptor_limit(), config.filelimit),
+            connections_for(descriptor_limit() - upstreams, config.filelimit),
             config.trusted,
             only_trusted=config.proxy_protocol,
         )
@@ -99,6 +105,7 @@ class Listener(PortService):
             QuickAnswers(sites, policy, time.time).answer,
             share,
             self.admission,
+            self.proxy,
         )
 
     def change(self, config: ServerConfig) -> None:
@@ -123,6 +130,8 @@ class Listener(PortService):
     async def drain(self) -> None:
         await super().drain()
         self.websocket.stop()
+        if self.proxy is not None:
+            await self.proxy.stop()
 
     def abort(self) -> None:
         self.websocket.close_rest()

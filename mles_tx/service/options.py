@@ -14,7 +14,7 @@ from mles_tx.transport.certificates.authority import ExternalAccount
 from .config import LOG_FORMATS, LOG_LEVELS, ConfigError, ServerConfig
 from .endpoints import endpoint
 from .layered import LayeredOptions
-from .parsing import inherited_socket, one_of, user_account, whole_number
+from .parsing import inherited_socket, one_of, proxy_route, user_account, whole_number
 from .privileges import Account
 
 __all__ = ["Options"]
@@ -221,6 +221,7 @@ class Options(LayeredOptions):
         self["origin"] = []
         self["private-key"] = []
         self["trusted-proxy"] = []
+        self["proxy"] = []
 
     def opt_email(self, value: str) -> None:
         """Address the certificate authority may write to; may be given again."""
@@ -247,6 +248,10 @@ class Options(LayeredOptions):
     def opt_key_file(self, value: str) -> None:
         """File with a key that clients need to join; may be given again: any of them and MLES_KEY lets in."""
         self["key-file"].append(Path(value))
+
+    def opt_proxy(self, value: str) -> None:
+        """PREFIX=http://HOST:PORT: pass on requests whose path begins with the prefix; may be given again."""
+        self["proxy"].append(proxy_route(value))
 
     def opt_trusted_proxy(self, value: str) -> None:
         """Address or network of a proxy whose X-Forwarded-For is believed; more of them by commas, or by giving the
@@ -300,6 +305,7 @@ class Options(LayeredOptions):
             redirect_port=self._redirect_port(),
             redirect_on=tuple(self["redirect-listen"]),
             wwwroot=self["wwwroot"],
+            proxies=tuple(self["proxy"]),
             key=keys[0] if keys else None,
             other_keys=keys[1:],
             origins=tuple(dict.fromkeys(self["origin"])),

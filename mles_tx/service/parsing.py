@@ -3,13 +3,16 @@
 For all commands that have an option of the same name. It must not know what the values are for.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
 
 from twisted.python import usage
 
 from mles_tx.transport.inherited import SystemdSocket, systemd_socket
+from mles_tx.web.routes import Route, climbs
 
 from .privileges import Account, PrivilegeError, find_account
 
@@ -20,9 +23,23 @@ __all__ = [
     "inherited_socket",
     "one_line",
     "one_of",
+    "proxy_route",
     "user_account",
     "whole_number",
 ]
+
+#: A path in its plain form, of which no part has to be decoded.
+_PLAIN_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;:@-]+)*/?")
+
+#: A name or address as it stands in a URL.
+_URL_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+
+
+#: A path in its plain form, of which no part has to be decoded.
+_PLAIN_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;:@-]+)*/?")
+
+#: A name or address as it stands in a URL.
+_URL_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +111,32 @@ def user_account(text: str) -> Account:
         return find_account(text)
     except PrivilegeError as error:
         raise usage.UsageError(f"--run-as {text!r}: {error}") from None
+
+
+def proxy_route(text: str) -> Route:
+    """What one `--proxy` says: a prefix, and the URL of an upstream."""
+    prefix, equals, url = text.partition("=")
+    usual = "give PREFIX=http://HOST:PORT, like /api=http://127.0.0.1:3000"
+    if not equals:
+        raise usage.UsageError(f"--proxy {text!r}: {usual}")
+    if not prefix.startswith("/") or not _PLAIN_PATH.fullmatch(prefix) or climbs(prefix.encode("ascii")):
+        raise usage.UsageError(
+            f"--proxy {text!r}: a prefix is a path of plain letters and digits, like /api; give one that begins with /"
+        )
+    parts, port = _http_url(url)
+    if parts is None or not parts.hostname or not _URL_HOST.fullmatch(parts.hostname):
+        raise usage.UsageError(f"--proxy {text!r}: upstreams are reached over plain http; {usual}")
+    if not _PLAIN_PATH.fullmatch(parts.path) or climbs(parts.path.encode("ascii")) or "?" in url or "#" in url:
+        raise usage.UsageError(f"--proxy {text!r}: behind the port there may be a plain path; leave the rest away")
+    return Route(prefix.rstrip("/") or "/", canonical_address(parts.hostname), port, parts.path or None)
+
+
+def _http_url(url: str) -> tuple[SplitResult | None, int]:
+    """An http URL taken apart, and its port; None when it is none, or somebody would log in with it."""
+    try:
+        parts = urlsplit(url)
+        port = 80 if parts.port is None else parts.port
+    except ValueError:
+        return None, 0
+    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
+    return (parts, port) if parts.scheme == "http" and plain and port else (None, 0)

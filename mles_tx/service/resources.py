@@ -5,7 +5,14 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["connections_for", "descriptor_limit", "has_descriptors", "machine_memory", "raise_descriptor_limit"]
+__all__ = [
+    "connections_for",
+    "descriptor_limit",
+    "has_descriptors",
+    "machine_memory",
+    "raise_descriptor_limit",
+    "upstreams_for",
+]
 
 #: Descriptors for everything that is neither a connection nor a file of the web side: the reactor, ports, logs,
 #: certificates, and the one that accepting needs.
@@ -39,6 +46,11 @@ def has_descriptors() -> bool:
 def connections_for(descriptors: int, files: int) -> int:
     """How many connections there can be, beside so many open files; where there are few, files get a quarter."""
     return max(1, descriptors - _RESERVE - min(files, descriptors // 4))
+
+
+def upstreams_for(descriptors: int) -> int:
+    """How many connections to upstreams there can be, when requests are passed on at all."""
+    return max(1, (descriptors - _RESERVE) // 4)
 
 
 def machine_memory() -> int:

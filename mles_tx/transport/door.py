@@ -1,7 +1,7 @@
 """The door: one port for WebSocket and web.
 
 It reads a request head under an absolute deadline and a size limit, looks whether it asks for an upgrade, and
-hands the connection over: to a WebSocket connection for good, to twisted.web for one request. When that is
+hands the connection over: to a WebSocket connection for good, to twisted.web or a relay for one request. When that is
 answered the next head on the same connection is read here again, under the same limits, so that an upgrade
 on a reused connection works as well (proxies do that).
 
@@ -13,6 +13,7 @@ on a reused connection works as well (proxies do that).
     IDLE   the door; nothing came since the last answer       IDLE_SECONDS
     WEB    twisted.web, for one request; the deadline runs    STALL_SECONDS
            while the peer takes nothing of the answer
+    RELAY  a relay, for one request with its body        its own
     GONE   a WebSocket connection, or nobody any more         its own
     =====  =================================================  =================
 """
@@ -22,10 +23,12 @@ from collections.abc import Callable
 from enum import Enum, auto
 from math import ceil
 from typing import Any
+from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
+    IHalfCloseableProtocol,
     IHandshakeListener,
     IReactorTime,
     ISSLTransport,
@@ -34,7 +37,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 from twisted.web.server import Site
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import STALL_SECONDS
@@ -55,6 +58,8 @@ __all__ = [
     "PIECES_PER_TURN",
     "Door",
     "DoorFactory",
+    "Relay",
+    "Relays",
 ]
 
 #: Seconds for a TLS handshake: five round trips on a bad mobile link.
@@ -95,7 +100,34 @@ class _State(Enum):
     HEAD = auto()
     IDLE = auto()
     WEB = auto()
+    RELAY = auto()
     GONE = auto()
+
+
+class Relay(Shape):
+    """What has a connection for one request, and gives it back with `Door.answered`, `Door.leave` or `Door.abort`."""
+
+    def begin(self, head: bytes, rest: bytes) -> None:
+        """The request's head, and what the peer has sent behind it."""
+
+    def received(self, data: bytes) -> None:
+        """The peer has sent something more."""
+
+    def half_closed(self) -> None:
+        """The peer sends nothing more, but reads; it is told only after `Door.allow_half_close`."""
+
+    def lost(self) -> None:
+        """The connection is gone."""
+
+
+class Relays(Shape):
+    """Who answers some requests in its own way, bodies and upgrades included."""
+
+    def takes(self, head: bytes) -> bool:
+        """Whether a request with this head is one of them."""
+
+    def relay(self, door: "Door") -> Relay:
+        """What is to answer it."""
 
 
 class _Channel(HTTPChannel):
@@ -158,6 +190,8 @@ class Door(Protocol):
         self._looks = 0
         self.is_surplus = False  #: the server is full: to be told so
         self._channel: _Channel | None = None
+        self._relay: Relay | None = None
+        self._is_half_closed = False  # the peer sends nothing more, and a relay was told
 
     def connectionMade(self) -> None:
         self.factory.doors.add(self)
@@ -173,6 +207,8 @@ class Door(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._state is _State.WEB and self._channel is not None:
             self._channel.dataReceived(data)  # the next request already; it comes back when this one is answered
+        elif self._relay is not None:
+            self._relay.received(data)
         elif self._state is not _State.GONE:
             self._head += data
             if self._has_waiting_head:
@@ -184,7 +220,22 @@ class Door(Protocol):
         self._state = _State.GONE
         if self._channel is not None:
             self._channel.connectionLost(reason)
+        self._end_relay()
         self.factory.forget(self)  # last: whoever waits for the end expects that no file is open
+
+    def allow_half_close(self) -> None:
+        """From now on the end of what the peer sends is not the end of the connection."""
+        alsoProvides(self, IHalfCloseableProtocol)
+
+    def readConnectionLost(self) -> None:  # noqa: N802
+        self._is_half_closed = True
+        if self._relay is not None:
+            self._relay.half_closed()
+        else:
+            self.transport.loseConnection()  # the peer's end is what was waited for
+
+    def writeConnectionLost(self) -> None:  # noqa: N802
+        pass  # that was us
 
     def refuse(self, status: bytes) -> None:
         """Answer with a status line and nothing else, and close."""
@@ -192,9 +243,10 @@ class Door(Protocol):
         self.leave()
 
     def answered(self, rest: bytes) -> None:
-        """twisted.web has answered a request; behind it, the peer has sent `rest` already."""
-        if self._state is not _State.WEB:
+        """A request has been answered; behind it, the peer has sent `rest` already."""
+        if self._state not in (_State.WEB, _State.RELAY):
             return
+        self._relay = None
         if self._leaving:
             self.leave()
             return
@@ -217,19 +269,23 @@ class Door(Protocol):
     def finish(self) -> None:
         """Close as soon as the request that is being answered, if any, is answered."""
         self._leaving = True
-        if self._state is not _State.WEB:
+        if self._state not in (_State.WEB, _State.RELAY):
             self.leave()
 
     def leave(self) -> None:
         """Send what is left, and the end of the stream."""
         if self._state is not _State.GONE:
             self._state = _State.GONE
+            self._relay = None
             self.factory.all_met(self)
             self.factory.leaving.start(self)
             self._taken = bytes_taken(self.transport)
             if self._channel is not None:
                 self.transport.unregisterProducer()
-            end_stream(self.transport)
+            if self._is_half_closed:
+                self.transport.loseConnection()
+            else:
+                end_stream(self.transport)
 
     def still_leaving(self) -> None:
         """Cut off a peer that has not hung up, unless it is still taking what is on its way to it."""
@@ -244,6 +300,12 @@ class Door(Protocol):
         """End it now."""
         self._state = _State.GONE
         self.transport.abortConnection()
+        self._end_relay()
+
+    def _end_relay(self) -> None:
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            relay.lost()
 
     def _await_head(self) -> None:
         self._state = _State.HEAD
@@ -279,11 +341,25 @@ class Door(Protocol):
             self.factory.heads.met(self)
             if self.is_surplus:
                 self.refuse(b"503 Service Unavailable\r\nRetry-After: 10")
+            elif self.factory.relays is not None and self.factory.relays.takes(head):
+                self._to_relay(head)
             elif is_upgrade:
                 self._to_websocket(head)
             else:
                 self._to_web(head)
         self._reading = False
+
+    def _to_relay(self, head: bytes) -> None:
+        rest, self._head = self._head, b""
+        self._state = _State.RELAY
+        self._end_channel()
+        self._relay = self.factory.relays.relay(self)
+        self._relay.begin(head, rest)
+
+    def _end_channel(self) -> None:
+        if self._channel is not None:
+            self.transport.unregisterProducer()  # the HTTP channel
+            self._channel = None
 
     def _to_websocket(self, head: bytes) -> None:
         peer = self.transport.getPeer()
@@ -299,9 +375,7 @@ class Door(Protocol):
         rest, self._head = self._head, b""
         self._state = _State.GONE
         self.factory.forget(self)
-        if self._channel is not None:
-            self.transport.unregisterProducer()  # the HTTP channel
-            self._channel = None
+        self._end_channel()
         connection: Any = self.factory.websocket.buildProtocol(peer)
         connection.address = address
         # From here on the transport's calls go to the connection without passing this object.
@@ -359,6 +433,7 @@ class DoorFactory(Factory):
         share: how much of a turn goes into answers; one of its own unless others work with it.
         admission: knows the trusted proxies, and counts the clients whose upgrades come through them; None: there are
             no such proxies.
+        relays: who is asked first whether a request is for it; None: nobody.
     """
 
     noisy = False
@@ -372,11 +447,13 @@ class DoorFactory(Factory):
         quick: Callable[[bytes, str | None], bytes | None] | None = None,
         share: TurnShare | None = None,
         admission: Admission | None = None,
+        relays: Relays | None = None,
     ) -> None:
         self.websocket = websocket
         self.quick = quick
         self.share = TurnShare(clock, PIECES_PER_TURN) if share is None else share
         self.site = site
+        self.relays = relays
         self._is_full = is_full
         self.admission = admission
         self.doors: set[Door] = set()

@@ -25,6 +25,7 @@ __all__ = [
     "Preface",
     "PrefaceError",
     "TCPServer",
+    "acknowledged",
     "bytes_taken",
     "end_stream",
 ]
@@ -103,10 +104,9 @@ class TCPServer(Server):
     def bytes_taken(self) -> int:
         """Bytes the peer's system has acknowledged: a sign of life that needs no answer."""
         try:
-            info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        except (AttributeError, OSError):
-            return 0  # the connection is gone, or the system does not tell
-        return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
+            return acknowledged(self.socket)
+        except AttributeError:
+            return 0  # the connection is gone
 
     def doRead(self) -> Any:
         try:
@@ -183,6 +183,15 @@ class TCPServer(Server):
 #: ``tcpi_bytes_acked`` in Linux' ``struct tcp_info``.
 _BYTES_ACKED = slice(120, 128)
 _TCP_INFO_BYTES = 128
+
+
+def acknowledged(connected: socket.socket) -> int:
+    """Bytes the other end of a TCP connection has acknowledged; 0 where the system does not tell."""
+    try:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except (AttributeError, OSError):
+        return 0
+    return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
 
 
 def bytes_taken(transport: Any) -> int:

@@ -10,7 +10,7 @@ from twisted.web.server import Request, Site
 from .pages import BAD_REQUEST, METHOD_NOT_ALLOWED, MISDIRECTED, NOT_FOUND
 from .policy import PLAIN, Policy
 
-__all__ = ["Hosts", "bare_site", "host_name", "make_site"]
+__all__ = ["Hosts", "bare_site", "host_name", "make_site", "was_named_otherwise"]
 
 #: A Host header: a name or address, and perhaps a port (RFC 9110 section 7.2).
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{0,5})?", re.IGNORECASE)
@@ -41,7 +41,7 @@ class Hosts(Resource):
             answer: IResource = BAD_REQUEST
         elif name not in self._sites:
             answer = NOT_FOUND
-        elif _was_named_otherwise(request, name):
+        elif was_named_otherwise(request.channel.transport, name):
             answer = MISDIRECTED
         elif request.method not in (b"GET", b"HEAD"):
             answer = METHOD_NOT_ALLOWED
@@ -51,9 +51,9 @@ class Hosts(Resource):
         return rendered
 
 
-def _was_named_otherwise(request: Any, host: str) -> bool:
-    """Whether another host was named when TLS began (RFC 9110 section 7.4)."""
-    ask = getattr(request.channel.transport, "server_name", None)
+def was_named_otherwise(transport: Any, host: str) -> bool:
+    """Whether another host than a request's was named when TLS began (RFC 9110 section 7.4)."""
+    ask = getattr(transport, "server_name", None)
     return ask is not None and ask() not in (None, host)
 
 

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.x509 import Certificate
 from twisted.internet.ssl import Certificate as TwistedCertificate
@@ -126,11 +126,12 @@ class ServerTestCase(TestCase):
 class DrainTestCase(SynchronousTestCase):
     """A server whose peers do not go, on a clock."""
 
-    drain = 0
+    #: What is set in the server's configuration.
+    fields: ClassVar[dict[str, Any]] = {}
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.service = MlesService(ServerConfig(port=0, drain=self.drain), self.reactor)
+        self.service = MlesService(ServerConfig(port=0, **self.fields), self.reactor)
         self.service.privilegedStartService()
         self.service.startService()
 

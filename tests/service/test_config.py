@@ -17,6 +17,7 @@ from mles_tx.transport.certificates.authority import (
     ExternalAccount,
 )
 from mles_tx.transport.origins import ListedOrigins, any_origin, pages_of_this_machine
+from mles_tx.web.routes import Route
 
 PAIR = (Path("chain.pem"), Path("key.pem"))
 
@@ -124,6 +125,28 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
         "--wwwroot /dev/null: not a directory; make it, or leave the option away",
     ),
     (
+        {"proxies": (Route("/api", "a", 1), Route("/", "a", 1), Route("/api", "b", 2))},
+        "--proxy /api: given more than once; keep one of them",
+    ),
+    *(
+        (
+            {**fields, "proxies": (Route("/", "a", 1), Route("/api", host, port))},
+            f"--proxy /api: http://{host if ':' not in host else f'[{host}]'}:{port} is this server;"
+            " give another program's URL",
+        )
+        for fields, host, port in (
+            ({}, "localhost", 8080),
+            ({"port": 9}, "127.0.0.1", 9),
+            ({}, "::1", 8080),
+            ({"domains": ("a.test",)}, "a.test", 443),
+            ({"domains": ("a.test",), "interfaces": ("10.0.0.1",)}, "10.0.0.1", 443),
+        )
+    ),
+    (
+        {"proxies": (Route("/api", "a", 1),), "listen": False},
+        "--proxy /api: needs a port of the server's own; leave it away",
+    ),
+    (
         {"interfaces": ("127.0.0.1",)},
         "--interface: needs --domains; without it only this machine is served",
     ),
@@ -187,6 +210,7 @@ class ServerConfigTests(SynchronousTestCase):
                 acme_account=None,
                 redirect_port=None,
                 wwwroot=None,
+                proxies=(),
                 key=None,
                 limit=200,
                 ping_interval=24.0,

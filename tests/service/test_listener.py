@@ -5,7 +5,7 @@ import gzip
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.x509 import Certificate
 from twisted.internet.task import deferLater
@@ -13,11 +13,13 @@ from twisted.internet.task import deferLater
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.pages import bundled_pages
 from mles_tx.service.ports import DRAIN_SECONDS
+from mles_tx.service.resources import descriptor_limit, upstreams_for
 from mles_tx.service.server import MlesService
 from mles_tx.transport import port, websocket
 from mles_tx.transport.certificates.names import names_of
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError, has_ipv6
+from mles_tx.web.routes import Route
 from tests.protocol.proxyheaders import LOCAL, v1, v2
 from tests.transport.certificates.making import make
 from tests.transport.fakes import FakeTransport
@@ -33,6 +35,7 @@ from tests.transport.hellos import (
     TLS_1_2,
     client_hello,
 )
+from tests.web.proxying import Peer
 from tests.wire import client_frame, close_of, header, read_frames, upgrade
 
 from .clients import AnyCertificate, dial, get, reactor
@@ -289,7 +292,7 @@ class DrainTests(DrainTestCase):
 class SpreadDrainTests(DrainTestCase):
     """The end of a server whose members another one takes in, on a clock."""
 
-    drain = 6
+    fields: ClassVar[dict[str, Any]] = {"drain": 6}
 
     def closed(self, peers: list[FakeTransport]) -> list[tuple[int, str]]:
         """What those of some members were told who have just been; they hang up."""
@@ -346,6 +349,52 @@ class SpreadDrainTests(DrainTestCase):
             self.assertTrue(member.aborted)
         self.assertIsNone(self.successResultOf(stopped))
         self.assert_all_gone()
+
+
+class ProxyDrainTests(DrainTestCase):
+    """The end of a server that passes requests on, on a clock."""
+
+    fields: ClassVar[dict[str, Any]] = {"proxies": (Route("/api", "127.0.0.1", 3000),)}
+
+    def request(self) -> tuple[FakeTransport, FakeTransport]:
+        """A client whose request is with an upstream, and the upstream."""
+        client = self.connect(b"GET /api/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        factory: Any = self.reactor.tcpClients[-1][2]
+        upstream = Peer(factory.buildProtocol(None))
+        self.assertTrue(upstream.taken().startswith(b"GET /api/x HTTP/1.1\r\n"))
+        return client, upstream
+
+    def test_answer_comes_in_time(self) -> None:
+        """What is being answered is waited for; then nothing is left, connections to upstreams included."""
+        client, upstream = self.request()
+        stopped = self.service.stopService()
+        self.reactor.advance(0)
+        upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        self.assertTrue(client.taken().endswith(b"\r\n\r\nok"))
+        self.assertNoResult(stopped)
+        client.hang_up()
+        self.successResultOf(stopped)
+        self.assertTrue(upstream.aborted)
+        self.assert_all_gone()
+
+    def test_answer_does_not_come(self) -> None:
+        """What is not answered in time is cut off, at both ends."""
+        client, upstream = self.request()
+        stopped = self.service.stopService()
+        self.reactor.advance(0)
+        self.reactor.advance(DRAIN_SECONDS - 0.5)
+        self.assertNoResult(stopped)
+        self.reactor.advance(0.5)
+        self.successResultOf(stopped)
+        self.assertEqual((client.aborted, upstream.aborted), (True, True))
+        self.assert_all_gone()
+
+    def test_descriptors(self) -> None:
+        """Connections to upstreams have their share of the descriptors, and clients have the rest."""
+        without = MlesService(ServerConfig(port=0), self.reactor)
+        self.assertIsNone(without.listener.door.relays)
+        clients, fewer = (service.listener.admission.max_connections for service in (without, self.service))
+        self.assertEqual(clients - fewer, upstreams_for(descriptor_limit()))
 
 
 class SecureServerTests(ServerTestCase):

@@ -20,6 +20,7 @@ from mles_tx.service.options import Options
 from mles_tx.service.privileges import Account
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 from mles_tx.transport.inherited import SystemdSocket
+from mles_tx.web.routes import Route
 
 STATE = Path("/var/lib/mles")
 
@@ -39,6 +40,7 @@ DEFAULT = ServerConfig(
     acme_account=None,
     redirect_port=None,
     wwwroot=None,
+    proxies=(),
     key=None,
     other_keys=(),
     origins=(),
@@ -131,6 +133,11 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("-c cache", {"cache": Path("cache")}),
     ("--wwwroot {root}", {"wwwroot": ...}),
     ("-w {root}", {"wwwroot": ...}),
+    ("--proxy /api=http://127.0.0.1:3000", {"proxies": (Route("/api", "127.0.0.1", 3000),)}),
+    (
+        "--proxy /a=http://[::1]:1/v1 --proxy=/=http://localhost:2/",
+        {"proxies": (Route("/a", "::1", 1, "/v1"), Route("/", "localhost", 2, "/"))},
+    ),
     ("--key-file {key}", {"key": b"s3cret"}),
     ("--key-file {key} --key-file {hmac} --key-file {key}", {"key": b"s3cret", "other_keys": (b"c2VjcmV0_-",)}),
     ("--config {config}", {"limit": 7}),
@@ -294,6 +301,11 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--per-ip-window 60s", f"--per-ip-window '60s': {_WHOLE}1 to 86399"),
     ("--wwwroot {root}/no", "--wwwroot {root}/no: not a directory; make it, or leave the option away"),
     ("--wwwroot {key}", "--wwwroot {key}: not a directory; make it, or leave the option away"),
+    ("--proxy /api", "--proxy '/api': give PREFIX=http://HOST:PORT, like /api=http://127.0.0.1:3000"),
+    (
+        "--proxy /api=http://a:1 --proxy /api/=http://a:2",
+        "--proxy /api: given more than once; keep one of them",
+    ),
     ("--key-file {root}/no", "--key-file {root}/no: No such file or directory; give a file that can be read"),
     ("--key-file {root}", "--key-file {root}: Is a directory; give a file that can be read"),
     ("--config {root}/no", "--config {root}/no: No such file or directory; give a file that can be read"),
@@ -526,6 +538,7 @@ class ArgumentTests(OptionsTestCase):
                 "port": None,
                 "private-key": [],
                 "proxy-protocol": 0,
+                "proxy": [],
                 "rate-limit": 100,
                 "redirect": 0,
                 "redirect-listen": [],

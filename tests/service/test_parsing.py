@@ -3,7 +3,8 @@
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service.parsing import canonical_address, domain_names, one_line, one_of, whole_number
+from mles_tx.service.parsing import canonical_address, domain_names, one_line, one_of, proxy_route, whole_number
+from mles_tx.web.routes import Route
 
 #: Text, number; None: refused.
 NUMBERS = (
@@ -84,3 +85,75 @@ class ParsingTests(SynchronousTestCase):
             ("fe80::1%lo", "fe80::1%lo"),
         ):
             self.assertEqual(canonical_address(text), address)
+
+
+#: Option value, route.
+ROUTES = (
+    ("/api=http://127.0.0.1:3000", Route("/api", "127.0.0.1", 3000)),
+    ("/api/=http://127.0.0.1:3000", Route("/api", "127.0.0.1", 3000)),
+    ("/api=http://127.0.0.1:3000/", Route("/api", "127.0.0.1", 3000, "/")),
+    ("/a/b.c/~d=http://app.internal:80/v1/x/", Route("/a/b.c/~d", "app.internal", 80, "/v1/x/")),
+    ("/=http://localhost:1", Route("/", "localhost", 1)),
+    ("/api=http://my_app", Route("/api", "my_app", 80)),
+    ("/api=HTTP://LOCALHOST:3000", Route("/api", "localhost", 3000)),
+    ("/api=http://[::1]:3000", Route("/api", "::1", 3000)),
+    ("/api=http://[2001:DB8:0::1]:3000/x", Route("/api", "2001:db8::1", 3000, "/x")),
+)
+
+_USUAL = "give PREFIX=http://HOST:PORT, like /api=http://127.0.0.1:3000"
+_NO_PREFIX = "a prefix is a path of plain letters and digits, like /api; give one that begins with /"
+_NO_HTTP = f"upstreams are reached over plain http; {_USUAL}"
+_NO_PATH = "behind the port there may be a plain path; leave the rest away"
+
+#: Option value, what is wrong with it.
+NO_ROUTES = (
+    ("", _USUAL),
+    ("/api", _USUAL),
+    ("http://127.0.0.1:3000", _USUAL),
+    ("=http://a:1", _NO_PREFIX),
+    ("api=http://a:1", _NO_PREFIX),
+    ("//=http://a:1", _NO_PREFIX),
+    ("/a//b=http://a:1", _NO_PREFIX),
+    ("/a b=http://a:1", _NO_PREFIX),
+    ("/%61=http://a:1", _NO_PREFIX),
+    ("/b\u00fc=http://a:1", _NO_PREFIX),
+    ("/a?b=http://a:1", _NO_PREFIX),
+    ("/a/../b=http://a:1", _NO_PREFIX),
+    ("/.=http://a:1", _NO_PREFIX),
+    ("/a\n=http://a:1", _NO_PREFIX),
+    ("/a=", _NO_HTTP),
+    ("/a=a:1", _NO_HTTP),
+    ("/a=https://a:1", _NO_HTTP),
+    ("/a=unix:/run/app", _NO_HTTP),
+    ("/a=http://", _NO_HTTP),
+    ("/a=http://:1", _NO_HTTP),
+    ("/a=http://a:0", _NO_HTTP),
+    ("/a=http://a:65536", _NO_HTTP),
+    ("/a=http://a:x", _NO_HTTP),
+    ("/a=http://[::1", _NO_HTTP),
+    ("/a=http://me:secret@a:1", _NO_HTTP),
+    ("/a=http://b\u00fc:1", _NO_HTTP),
+    ("/a=http://a b:1", _NO_HTTP),
+    ("/a=http://a:1/x y", _NO_HTTP),
+    ("/a=http://a:1/x\r\ny", _NO_HTTP),
+    ("/a=http://a<b>:1", _NO_HTTP),
+    ("/a=http://a:1?x", _NO_PATH),
+    ("/a=http://a:1/?", _NO_PATH),
+    ("/a=http://a:1/#x", _NO_PATH),
+    ("/a=http://a:1/%20", _NO_PATH),
+    ("/a=http://a:1//x", _NO_PATH),
+    ("/a=http://a:1/../x", _NO_PATH),
+)
+
+
+class ProxyTests(SynchronousTestCase):
+    """`--proxy`."""
+
+    def test_good(self) -> None:
+        """A prefix, and an upstream with or without a path."""
+        self.assertEqual([(text, proxy_route(text)) for text, _ in ROUTES], list(ROUTES))
+
+    def test_bad(self) -> None:
+        """Everything else is told in a line."""
+        found = [(text, str(self.assertRaises(usage.UsageError, proxy_route, text))) for text, _ in NO_ROUTES]
+        self.assertEqual(found, [(text, f"--proxy {text!r}: {wrong}") for text, wrong in NO_ROUTES])

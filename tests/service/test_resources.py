@@ -13,6 +13,7 @@ from mles_tx.service.resources import (
     has_descriptors,
     machine_memory,
     raise_descriptor_limit,
+    upstreams_for,
 )
 
 
@@ -69,6 +70,11 @@ class DescriptorTests(SynchronousTestCase):
         ):
             found = connections_for(descriptors, files)
             self.assertEqual((descriptors, files, found), (descriptors, files, connections))
+
+    def test_upstreams(self) -> None:
+        """Upstreams get a quarter, so that there is something for clients; and one at least."""
+        for descriptors, upstreams in ((1024, 244), (256, 52), (52, 1), (10, 1), (0, 1)):
+            self.assertEqual((descriptors, upstreams_for(descriptors)), (descriptors, upstreams))
 
 
 class MemoryTests(SynchronousTestCase):

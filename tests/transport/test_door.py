@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +25,7 @@ from mles_tx.transport.door import (
     LEAVE_SECONDS,
     MAX_HEAD_BYTES,
     MAX_LEAVE_LOOKS,
+    Door,
     DoorFactory,
 )
 from mles_tx.transport.share import TurnShare
@@ -661,6 +662,136 @@ class WithoutWebSocketTests(DoorTestCase):
         self.assertEqual([b"503"], self.answers(surplus))
         self.clock.advance(HEAD_SECONDS)
         self.assertTrue(slow.aborted)
+
+
+class _Relay:
+    """Gives a connection back as soon as `.` has come."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.told: list[Any] = []
+
+    def begin(self, head: bytes, rest: bytes) -> None:
+        self.told.append(head)
+        self.received(rest)
+
+    def received(self, data: bytes) -> None:
+        mine, dot, rest = data.partition(b".")
+        self.told.append(mine)
+        if dot:
+            self.door.transport.write(b"HTTP/1.1 299 Relayed\r\n\r\n")
+            self.door.answered(rest)
+
+    def half_closed(self) -> None:
+        self.told.append("half closed")
+
+    def lost(self) -> None:
+        self.told.append("lost")
+
+
+class _Relays:
+    """Takes everything below /relay."""
+
+    def __init__(self) -> None:
+        self.relays: list[_Relay] = []
+
+    def takes(self, head: bytes) -> bool:
+        return b" /relay" in head
+
+    def relay(self, door: Door) -> _Relay:
+        self.relays.append(_Relay(door))
+        return self.relays[-1]
+
+
+class RelayTests(DoorTestCase):
+    """Requests that somebody else answers, with their bodies."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.relays = _Relays()
+        self.factory.relays = self.relays
+        self.post = GET.replace(b"GET /", b"POST /relay").replace(b"\r\n\r\n", b"\r\nContent-Length: 9999\r\n\r\n")
+
+    def test_body(self) -> None:
+        """A relay gets the head as it came, and everything behind it until it gives the connection back."""
+        peer = self.connect()
+        peer.receive(self.post[:30])
+        peer.receive(self.post[30:] + b"a")
+        peer.receive(b"b")
+        self.assertEqual(self.relays.relays[0].told, [self.post, b"a", b"b"])
+        self.clock.advance(1000)
+        self.assertFalse(peer.aborted, "deadlines are the relay's business")
+        peer.receive(b"c." + GET)
+        self.assertEqual([b"299", b"200"], self.answers(peer))
+
+    def test_in_between(self) -> None:
+        """What it takes and what it does not may follow each other in one read, up to a WebSocket."""
+        peer = self.connect()
+        relayed = self.post + b"."
+        peer.receive(GET + relayed + relayed + GET + relayed + upgrade() + header("alice"))
+        self.assertEqual([b"200", b"299", b"299", b"200", b"299", b"101"], self.answers(peer))
+        self.assertEqual(["alice"], [member.uid for member in self.websocket.registry.members])
+        self.assertEqual([relay.told[1:] for relay in self.relays.relays], [[b""]] * 3)
+
+    def test_upgrade(self) -> None:
+        """It is asked before an upgrade becomes a WebSocket."""
+        peer = self.connect()
+        peer.receive(upgrade(path="/relay"))
+        self.assertEqual(len(self.relays.relays), 1)
+        self.assertEqual([], self.answers(peer))
+
+    def test_not_taken(self) -> None:
+        """Bodies are refused everywhere else."""
+        peer = self.connect()
+        peer.receive(self.post.replace(b"/relay", b"/other"))
+        self.assertEqual([b"413"], self.answers(peer))
+
+    def test_full(self) -> None:
+        """Who is one too many does not get as far."""
+        self.is_full = True
+        peer = self.connect()
+        peer.receive(self.post)
+        self.assertEqual(([b"503"], []), (self.answers(peer), self.relays.relays))
+
+    def test_lost(self) -> None:
+        """A relay is told once when its connection is gone, by the peer's doing or by ours."""
+        for end in (FakeTransport.hang_up, lambda peer: self.factory.abort_all()):
+            peer = self.connect()
+            peer.receive(self.post)
+            end(peer)
+            self.assertEqual(self.relays.relays[-1].told[2:], ["lost"])
+            self.assertEqual(set(), self.factory.doors)
+
+    def test_finish(self) -> None:
+        """When the server ends, what is relayed is waited for, and closed then."""
+        peer = self.connect()
+        peer.receive(self.post)
+        self.factory.finish_all()
+        self.assertFalse(peer.finished)
+        peer.receive(b"." + GET)
+        self.assertEqual([b"299"], self.answers(peer))
+        self.assertTrue(peer.finished)
+
+    def test_half_close(self) -> None:
+        """The end of what a peer sends is told to a relay that has asked for it, and is the end without one."""
+        peer = self.connect()
+        peer.receive(self.post)
+        door = peer.protocol
+        self.assertFalse(IHalfCloseableProtocol.providedBy(door))
+        door.allow_half_close()
+        self.assertTrue(IHalfCloseableProtocol.providedBy(door))
+        door.readConnectionLost()
+        self.assertEqual(self.relays.relays[0].told[2:], ["half closed"])
+        self.assertFalse(peer.finished)
+        door.leave()
+        self.assertTrue(peer.finished)
+        waiting = self.connect()
+        waiting.receive(self.post)
+        waiting.protocol.allow_half_close()
+        waiting.protocol.leave()
+        waiting.finished = False
+        waiting.protocol.readConnectionLost()
+        self.assertTrue(waiting.finished)
 
 
 class EndTests(DoorTestCase):

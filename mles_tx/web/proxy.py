@@ -1,0 +1,99 @@
+"""The reverse proxy: which requests are passed on, and to whom.
+
+The door asks it before anybody else. It must not know how a request is passed on.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from h11 import Request
+from twisted.internet.defer import Deferred
+
+from mles_tx.channels.deadlines import Deadlines
+from mles_tx.protocol.forwarded import NOBODY, Client, TrustedProxies
+from mles_tx.transport.door import Door
+from mles_tx.transport.websocket import SUBPROTOCOL
+
+from .forwarding import sender_of
+from .hosts import host_name, was_named_otherwise
+from .incoming import BAD_REQUEST, Refusal
+from .pool import Upstream, Upstreams
+from .progress import LOOK_SECONDS
+from .relay import RequestRelay
+from .routes import Route, Routes, climbs
+
+__all__ = ["Proxy"]
+
+#: The beginning of a head, with the path: of a usual target alone (RFC 9112 section 3.2.1).
+_PATH = re.compile(rb"[^\s]+ (/[^\s?#]*)")
+
+#: An upgrade that can only be meant for Mles.
+_MLES = re.compile(
+    rb"\r\nSec-WebSocket-Protocol:(?:[^\r\n]*,)?[ \t]*" + SUBPROTOCOL.encode("ascii") + rb"[ \t]*[,\r]", re.IGNORECASE
+)
+
+
+class Proxy:
+    """Passes requests on to upstreams, by the prefix of their path.
+
+    Args:
+        reactor: whose connections these are.
+        routes: the prefixes, no two of them alike, and their upstreams.
+        hosts: the hosts there are, in lower case, IPv6 addresses without brackets. Others get 404.
+        connections: how many there may be to all upstreams together.
+        trusted: whose word on their clients is taken.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        routes: Iterable[Route],
+        hosts: Collection[str],
+        connections: int,
+        trusted: TrustedProxies = NOBODY,
+    ) -> None:
+        self._reactor = reactor
+        self._routes = Routes(routes)
+        self._hosts = hosts
+        self._trusted = trusted
+        self.upstreams = Upstreams(reactor, connections)
+        self._looks = Deadlines[RequestRelay](reactor, LOOK_SECONDS, RequestRelay.look)
+
+    def takes(self, head: bytes) -> bool:
+        """Whether a request with this head is to be passed on: one with a prefix, whatever its host.
+
+        The prefix ``/`` takes no upgrade to Mles: there would be no other way to it.
+        """
+        match = _PATH.match(head)
+        route = None if match is None else self._routes.find(match[1])
+        return route is not None and not (route.prefix == "/" and _MLES.search(head))
+
+    def relay(self, door: Door) -> RequestRelay:
+        """What passes on one request."""
+        return RequestRelay(self._reactor, self._looks, self._choose, door)
+
+    def stop(self) -> "Deferred[None]":
+        """End all connections to upstreams; those of clients have gone.
+
+        Returns:
+            A Deferred that fires when none is left, and no timer.
+        """
+        self._looks.stop()
+        return self.upstreams.stop()
+
+    def _choose(self, transport: Any, request: Request) -> tuple[Upstream, bytes, Client]:
+        """To whom a request on a connection is passed on, with which target, and who has sent it."""
+        hosts = [value for name, value in request.headers if name == b"host"]
+        host = host_name(hosts[0]) if len(hosts) == 1 else None
+        path = request.target.partition(b"?")[0]
+        route = self._routes.find(path)
+        if host is None or b"#" in request.target or climbs(path):
+            raise Refusal(400, BAD_REQUEST)
+        if host not in self._hosts or route is None:
+            raise Refusal(404, "There is nothing at this address.")
+        if was_named_otherwise(transport, host):
+            raise Refusal(421, "This connection was opened for another host.")
+        upstream = self.upstreams.get(route.host, route.port, route.origin)
+        sender = sender_of(transport, request.headers.raw_items(), self._trusted)
+        return upstream, route.target(request.target), sender
