@@ -34,6 +34,9 @@ _FIELDS = re.compile(
     re.IGNORECASE,
 )
 
+#: Heads of answers that are remembered. One takes about 1 KiB.
+_KNOWN_STARTS = 4096
+
 _HOST = b"host"
 _CODINGS = b"accept-encoding"
 _CONNECTION = b"connection"
@@ -54,6 +57,7 @@ class QuickAnswers:
         self._sites = sites
         self._policy = policy
         self._seconds = seconds
+        self._start = lru_cache(maxsize=_KNOWN_STARTS)(_start)
         self._second = 0
         self._date = b""
 
@@ -90,11 +94,11 @@ class QuickAnswers:
             body = site.kept(choice)
             if body is None:
                 return None
-            start = _start(OK, choice, len(body), self._policy.fields(host))
+            start = self._start(OK, choice, len(body), self._policy.fields(host))
             return b"".join((start, self._now(), body if match["method"] == b"GET" else b""))
         if tag != choice.tag:
             return None
-        return _start(NOT_MODIFIED, choice, None, self._policy.fields(host)) + self._now()
+        return self._start(NOT_MODIFIED, choice, None, self._policy.fields(host)) + self._now()
 
     def _now(self) -> bytes:
         """The end of a head: the date."""
@@ -105,7 +109,6 @@ class QuickAnswers:
         return self._date
 
 
-@lru_cache(maxsize=4096)
 def _start(status: int, choice: Choice, length: int | None, more: tuple[Field, ...]) -> bytes:
     """The head of an answer, but for the date."""
     headers = Headers()  # it knows how names are written
