@@ -23,6 +23,7 @@ import mles_tx
 import twisted
 from mles_tx.metrics import MetricsSnapshot
 from mles_tx.protocol.closing import CloseReason
+from mles_tx.web.pool import FAULTS, UpstreamCounts
 
 from .lag import LAG_BOUNDS, ReactorLag
 
@@ -56,6 +57,11 @@ class Exported:
 def _closed(server: "MlesService", snapshot: MetricsSnapshot) -> dict[str, float]:
     counts = server.counts.closed
     return {reason.label: counts.get(reason.label, 0) for reason in CloseReason}
+
+
+def _upstreams(server: "MlesService") -> UpstreamCounts:
+    proxy = server.listener.proxy
+    return UpstreamCounts(0, dict.fromkeys(FAULTS, 0), 0) if proxy is None else proxy.upstreams.counts()
 
 
 EXPORTED = (
@@ -158,6 +164,55 @@ EXPORTED = (
         "gauge",
         "Messages in all histories, join frames among them.",
         lambda s, m: s.channels.history.messages,
+    ),
+    Exported(
+        "mles_web_cache_hits_total",
+        "counter",
+        "Bodies of web pages that were in the cache.",
+        lambda s, m: s.listener.bodies.counts().hits,
+    ),
+    Exported(
+        "mles_web_cache_misses_total",
+        "counter",
+        "Bodies of web pages that had to be read or compressed.",
+        lambda s, m: s.listener.bodies.counts().misses,
+    ),
+    Exported(
+        "mles_web_cache_bytes",
+        "gauge",
+        "Bytes of memory the cache of web pages takes.",
+        lambda s, m: s.listener.bodies.counts().bytes,
+    ),
+    Exported(
+        "mles_web_cache_max_bytes",
+        "gauge",
+        "Bytes of memory it may take.",
+        lambda s, m: s.listener.bodies.room,
+    ),
+    Exported(
+        "mles_web_cache_entries",
+        "gauge",
+        "Bodies in the cache of web pages.",
+        lambda s, m: s.listener.bodies.counts().entries,
+    ),
+    Exported(
+        "mles_proxied_requests_total",
+        "counter",
+        "Requests for upstreams.",
+        lambda s, m: _upstreams(s).requests,
+    ),
+    Exported(
+        "mles_proxy_errors_total",
+        "counter",
+        "Requests that an upstream did not answer as it should, by what the client got.",
+        lambda s, m: _upstreams(s).failed,
+        "answer",
+    ),
+    Exported(
+        "mles_upstream_connections",
+        "gauge",
+        "Connections to upstreams, open or being opened.",
+        lambda s, m: _upstreams(s).connections,
     ),
     Exported(
         "mles_certificate_expiry_timestamp_seconds",

@@ -56,6 +56,8 @@ class Listener(PortService):
 
     websocket: MlesFactory
     admission: Admission
+    proxy: Proxy | None
+    bodies: BodyCache
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class Listener(PortService):
             _settings(config),
         )
         self._slots = FileSlots(config.filelimit)
-        self.proxy: Proxy | None = None
+        self.proxy = None
         upstreams = 0
         if config.proxies:
             upstreams = upstreams_for(descriptor_limit())

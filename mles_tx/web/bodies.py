@@ -96,6 +96,11 @@ class BodyCache:
         """Whether anything is kept at all."""
         return self._bodies.maxsize > 0
 
+    @property
+    def room(self) -> int:
+        """Bytes it may take."""
+        return int(self._bodies.maxsize)
+
     def counts(self) -> CacheCounts:
         """How well it does."""
         return CacheCounts(self._hits, self._misses, int(self._bodies.currsize), len(self._bodies))

@@ -3,7 +3,8 @@
 It must not know what is said on them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -19,11 +20,13 @@ from .upstream import UpstreamConnection
 __all__ = [
     "CLOSING_SECONDS",
     "CONNECT_SECONDS",
+    "FAULTS",
     "IDLE_SECONDS",
     "LOG_SECONDS",
     "MAX_IDLE",
     "TooManyConnections",
     "Upstream",
+    "UpstreamCounts",
     "Upstreams",
 ]
 
@@ -43,6 +46,25 @@ CLOSING_SECONDS = 10.0
 
 #: Seconds between two lines of the log about one upstream: when it is down, every request finds that out.
 LOG_SECONDS = 10.0
+
+
+#: What a client gets when an upstream fails: an answer with one of these statuses, or the end of one that had begun.
+FAULTS = ("502", "503", "504", "cut")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCounts:
+    """What has been passed on.
+
+    Attributes:
+        requests: requests for upstreams since the start; one that is sent twice counts once.
+        failed: those of them that an upstream did not answer as it should, by what the client got: one of `FAULTS`.
+        connections: connections to upstreams that are open or being opened.
+    """
+
+    requests: int
+    failed: Mapping[str, int]
+    connections: int
 
 
 class TooManyConnections(Exception):
@@ -82,6 +104,18 @@ class Upstream:
         if is_ip_address(host):
             endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
         self._endpoint = endpoint(shared.reactor, host, port)
+
+    def asked(self) -> None:
+        """Count a request."""
+        self.shared.requests += 1
+
+    def failed(self, fault: str) -> None:
+        """Count a request that was not answered as it should have been.
+
+        Args:
+            fault: what the client got, one of `FAULTS`.
+        """
+        self.shared.failed[fault] += 1
 
     def connect(self, *, fresh: bool) -> "Deferred[UpstreamConnection]":
         """A connection for one request.
@@ -177,6 +211,8 @@ class Upstreams:
         self._empty: Deferred[None] | None = None
         self.connections: dict[UpstreamConnection, Upstream] = {}
         self.opening = 0
+        self.requests = 0
+        self.failed = dict.fromkeys(FAULTS, 0)
         self.is_stopped = False
         self.idle = Deadlines[UpstreamConnection](
             reactor, IDLE_SECONDS, lambda connection: self.connections[connection].expire(connection)
@@ -188,6 +224,10 @@ class Upstreams:
         if (host, port) not in self._upstreams:
             self._upstreams[host, port] = Upstream(self, host, port, name)
         return self._upstreams[host, port]
+
+    def counts(self) -> UpstreamCounts:
+        """What has been passed on."""
+        return UpstreamCounts(self.requests, dict(self.failed), len(self.connections) + self.opening)
 
     def has_room(self) -> bool:
         """Whether one more connection may be opened; an idle one makes room for it."""

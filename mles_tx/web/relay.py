@@ -36,7 +36,7 @@ from mles_tx.transport.tcp import bytes_taken
 
 from .forwarding import response_fields
 from .incoming import BAD_REQUEST, Incoming, Refusal, outgoing, understand
-from .pool import TooManyConnections, Upstream
+from .pool import FAULTS, TooManyConnections, Upstream
 from .progress import Phase, Progress, Seen, Verdict
 from .splice import Flow, Splice
 from .upstream import MAX_PIECES, UpstreamConnection
@@ -218,6 +218,7 @@ class RequestRelay:
             self._door.leave()
         elif self._http.our_state is not SEND_RESPONSE:
             self._upstream.report("broke off in the middle of an answer")
+            self._upstream.failed("cut")
             self._cut()
         elif self._is_repeatable and connection.is_reused and not connection.received:
             self._free_client()
@@ -237,6 +238,8 @@ class RequestRelay:
         if verdict in _ANSWERS and self._splice is None:
             self._answer(*_ANSWERS[verdict])
         elif verdict is not Verdict.GOES_ON:
+            if verdict in _REPORTS:
+                self._upstream.failed("cut")
             self._cut()
 
     def _watch(self, phase: Phase) -> None:
@@ -265,6 +268,7 @@ class RequestRelay:
         self._is_whole = incoming.is_whole
         self._is_repeatable = incoming.is_repeatable
         self._upstream, target, sender = self._choose(self._client, request)
+        self._upstream.asked()
         self._request = outgoing(incoming, target, sender)
         if not self._is_whole:
             self._from_client.hold()
@@ -385,7 +389,10 @@ class RequestRelay:
 
     def _answer(self, status: int, text: str) -> None:
         """Answer with a page of our own; when it is too late for one, cut the connection off."""
-        if self._http.our_state not in (IDLE, SEND_RESPONSE):
+        is_late = self._http.our_state not in (IDLE, SEND_RESPONSE)
+        if str(status) in FAULTS:
+            self._upstream.failed("cut" if is_late else str(status))
+        if is_late:
             self._cut()
             return
         page = text.encode("ascii") + b"\n"

@@ -3,13 +3,15 @@
 import re
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import prometheus_client
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
+from twisted.internet.error import ConnectError
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 import mles_tx
@@ -18,6 +20,8 @@ from mles_tx.service.config import ServerConfig
 from mles_tx.service.exported import EXPORTED, make_registry
 from mles_tx.service.lag import PROBE_SECONDS, ReactorLag
 from mles_tx.service.server import MlesService
+from mles_tx.web.pool import FAULTS
+from mles_tx.web.routes import Route
 from tests.transport.certificates.making import make
 from tests.transport.fakes import FakeTransport
 from tests.wire import client_frame
@@ -150,6 +154,22 @@ class ExportedTests(_Asked, DrainTestCase):
         self.assert_shown(dropped_connections_total=3, dropped_addresses=2)
         self.assertNotIn(b"192.0.2", prometheus_client.generate_latest(self.registry))
 
+    def test_pages(self) -> None:
+        """A web page is read once, and from then on comes from the cache."""
+        self.assert_shown(web_cache_hits_total=0, web_cache_misses_total=0, web_cache_bytes=0, web_cache_entries=0)
+        self.assert_shown(web_cache_max_bytes=self.service.config.compression_cache * 1024 * 1024)
+        for _ in range(3):
+            client = self.connect()
+            client.receive(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b" 200 OK", client.taken())
+        self.assert_shown(web_cache_hits_total=2, web_cache_misses_total=1, web_cache_entries=1)
+        self.assertGreater(self.samples()["mles_web_cache_bytes", ""], 0)
+
+    def test_no_upstreams(self) -> None:
+        """Without upstreams nothing is passed on, and the counters are there."""
+        self.assert_shown(proxied_requests_total=0, upstream_connections=0)
+        self.assertEqual({self.samples()["mles_proxy_errors_total", answer] for answer in FAULTS}, {0})
+
     def test_lag(self) -> None:
         """How late timers are is a histogram."""
         self.lag.startService()
@@ -213,6 +233,27 @@ class ExportedTests(_Asked, DrainTestCase):
             self.reactor.advance(0)
         self.assertEqual(prometheus_client.generate_latest(self.registry).count(b"\n"), before)
         self.assert_shown(members=201, waiting_members=99)
+
+
+class UpstreamTests(_Asked, DrainTestCase):
+    """A server that passes requests on."""
+
+    fields: ClassVar[dict[str, Any]] = {"proxies": (Route("/api", "127.0.0.1", 3000),)}
+
+    def test_upstreams(self) -> None:
+        """Requests, connections, and what came of an upstream that does not accept any are shown."""
+        self.registry = make_registry(self.service, ReactorLag(self.reactor))
+        client = self.connect()
+        client.receive(b"GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        shown = self.samples()
+        self.assertEqual((shown["mles_proxied_requests_total", ""], shown["mles_upstream_connections", ""]), (1, 1))
+        opening: Any = self.reactor.tcpClients[-1][2]
+        opening.clientConnectionFailed(None, Failure(ConnectError()))
+        self.assertIn(b" 502 ", client.taken())
+        shown = self.samples()
+        self.assertEqual((shown["mles_proxied_requests_total", ""], shown["mles_upstream_connections", ""]), (1, 0))
+        counted = {label: value for (name, label), value in shown.items() if name == "mles_proxy_errors_total"}
+        self.assertEqual(counted, {"502": 1, "503": 0, "504": 0, "cut": 0})
 
 
 class TwoServersTests(_Asked, SynchronousTestCase):

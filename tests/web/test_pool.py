@@ -7,13 +7,16 @@ from twisted.python.failure import Failure
 from mles_tx.web.pool import (
     CLOSING_SECONDS,
     CONNECT_SECONDS,
+    FAULTS,
     IDLE_SECONDS,
     LOG_SECONDS,
     MAX_IDLE,
     TooManyConnections,
+    UpstreamCounts,
 )
+from mles_tx.web.progress import LOOK_SECONDS, SILENT_LOOKS
 
-from .proxying import ProxyTestCase
+from .proxying import ProxyTestCase, ask
 from .upstreams import OK, UpstreamTestCase
 
 
@@ -89,6 +92,60 @@ class LimitTests(UpstreamTestCase):
             self.ask(connection)
             peer.receive(OK)
         self.assertEqual([peer.finished for _, peer in pairs], [False] * MAX_IDLE + [True] * 2)
+
+
+class CountTests(ProxyTestCase):
+    """What is counted."""
+
+    def counts(self) -> UpstreamCounts:
+        return self.proxy.upstreams.counts()
+
+    def test_requests(self) -> None:
+        """A request counts once, answered or not; a connection while it is opened and while it is kept."""
+        self.connect(ask())
+        self.assertEqual(self.counts(), UpstreamCounts(1, dict.fromkeys(FAULTS, 0), 1))
+        self.accept().receive(OK)
+        self.connect(ask())
+        self.assertEqual(self.counts(), UpstreamCounts(2, dict.fromkeys(FAULTS, 0), 1), "over the same connection")
+        self.connect(ask(host="elsewhere.example"))
+        self.assertEqual(self.counts().requests, 2, "that is no host of ours")
+
+    def test_sent_again(self) -> None:
+        """A request that met a connection just being closed, and goes well at the second one, is one good request."""
+        _, upstream = self.exchange(ask())
+        upstream.receive(OK)
+        client = self.connect(ask())
+        upstream.reset()
+        self.accept().receive(OK)
+        self.assertIn(b" 200 OK", client.taken())
+        self.assertEqual((self.counts().requests, set(self.counts().failed.values())), (2, {0}))
+
+    def test_faults(self) -> None:
+        """What an upstream does wrong is counted by what the client gets for it."""
+        self.connect(ask())
+        self.refuse()
+        self.exchange(ask())[1].receive(b"SSH-2.0-OpenSSH\r\n\r\n")
+        self.exchange(ask())
+        self.reactor.advance(LOOK_SECONDS)
+        self.exchange(ask())[1].receive(OK[:-1])
+        self.reactor.pump([LOOK_SECONDS] * SILENT_LOOKS)
+        upstream = self.exchange(ask())[1]
+        upstream.receive(OK[:-1])
+        upstream.reset()
+        self.assertEqual(self.counts(), UpstreamCounts(5, {"502": 2, "503": 0, "504": 1, "cut": 2}, 0))
+
+    def test_full(self) -> None:
+        """So are those that were not asked, because there are too many connections."""
+        for _ in range(self.limit + 2):
+            self.connect(ask())
+        self.assertEqual((self.counts().failed["503"], self.counts().connections), (2, self.limit))
+
+    def test_faults_of_clients(self) -> None:
+        """A client that goes, or sends what is no request, is no fault of an upstream."""
+        self.exchange(ask())[0].hang_up()
+        self.exchange(ask("/api/x", "Transfer-Encoding: chunked", method="PUT") + b"x\r\n")
+        self.connect(ask("/api/../x"))
+        self.assertEqual(set(self.counts().failed.values()), {0})
 
 
 class ReportTests(ProxyTestCase):
