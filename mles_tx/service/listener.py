@@ -78,16 +78,14 @@ class Listener(PortService):
         )
         self._slots = FileSlots(config.filelimit)
         self.proxy = None
-        upstreams = 0
         if config.proxies:
-            upstreams = upstreams_for(descriptor_limit())
-            self.proxy = Proxy(reactor, config.proxies, config.hosts, upstreams, config.trusted)
+            self.proxy = Proxy(reactor, config.proxies, config.hosts, upstreams_for(descriptor_limit()), config.trusted)
         self.admission = Admission(
             reactor,
             metrics,
             config.connections_per_ip,
             config.per_ip_window,
-            connections_for(descriptor_limit() - upstreams, config.filelimit),
+            self._max_connections(config),
             config.trusted,
             only_trusted=config.proxy_protocol,
         )
@@ -116,9 +114,7 @@ class Listener(PortService):
         self.websocket.change(_settings(config))
         self._slots.change(config.filelimit)
         self.spread = float(config.drain)
-        self.admission.change(
-            config.connections_per_ip, config.per_ip_window, connections_for(descriptor_limit(), config.filelimit)
-        )
+        self.admission.change(config.connections_per_ip, config.per_ip_window, self._max_connections(config))
 
     def make_port(self, bound: socket.socket) -> ListeningPort:
         shown, preface = self._certificates.shown, self._certificates.preface
@@ -139,6 +135,11 @@ class Listener(PortService):
         self.websocket.close_rest()
         self.websocket.abort_all()
         super().abort()
+
+    def _max_connections(self, config: ServerConfig) -> int:
+        descriptors = descriptor_limit()
+        upstreams = 0 if self.proxy is None else upstreams_for(descriptors)
+        return connections_for(descriptors - upstreams, config.filelimit)
 
     def _in_thread(self, make: Callable[[], bytes]) -> "Deferred[bytes]":
         made: Deferred[bytes] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), make)

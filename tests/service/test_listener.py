@@ -395,6 +395,8 @@ class ProxyDrainTests(DrainTestCase):
         self.assertIsNone(without.listener.door.relays)
         clients, fewer = (service.listener.admission.max_connections for service in (without, self.service))
         self.assertEqual(clients - fewer, upstreams_for(descriptor_limit()))
+        self.service.reload(self.service.config)
+        self.assertEqual(self.service.listener.admission.max_connections, fewer, "after SIGHUP as well")
 
 
 class SecureServerTests(ServerTestCase):
