@@ -322,7 +322,7 @@ class DemandTests(_Case):
 
     def test_table(self) -> None:
         """No for names of this machine and of private networks, for expired, foreign and self-signed certificates."""
-        local = ("localhost", "chat.test", "chat.internal", "10.0.0.1", "::1")
+        local = ("localhost", "chat.test", "chat.local", "chat.internal", "10.0.0.1", "::1")
         with logged():
             for made, names, expected in (
                 (self.signed("example.org", *local), ("example.org", *local), [True] + [False] * len(local)),

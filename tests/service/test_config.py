@@ -363,7 +363,7 @@ class ServerConfigTests(SynchronousTestCase):
 
     def test_local_names_need_no_certificate(self) -> None:
         """Names and addresses for private use are served with a certificate we make."""
-        names = ("localhost", "a.localhost", "b.test", "c.internal", "10.0.0.1", "::1")
+        names = ("localhost", "a.localhost", "b.test", "c.internal", "d.local", "10.0.0.1", "::1")
         self.assertEqual(ServerConfig(domains=names).domains, names)
 
     def test_longest_name(self) -> None:

@@ -8,12 +8,13 @@ from cryptography.x509.oid import NameOID
 
 __all__ = ["covers", "is_ip_address", "is_local_name", "names_of"]
 
-#: RFC 6761 sections 6.2 and 6.3, and the name ICANN has set aside for private networks.
-_LOCAL_SUFFIXES = ("localhost", "test", "internal")
+#: RFC 6761 sections 6.2 and 6.3, what a link resolves by itself (RFC 6762 section 3), and the name ICANN has set aside
+#: for private networks.
+_LOCAL_SUFFIXES = ("localhost", "test", "local", "internal")
 
 
 def is_local_name(name: str) -> bool:
-    """Whether a name is for private use: localhost, \\*.localhost, \\*.test, \\*.internal or an IP address."""
+    """Whether a name is for private use: localhost, \\*.localhost, \\*.test, \\*.local, \\*.internal or an address."""
     return is_ip_address(name) or name.lower().rstrip(".").rpartition(".")[2] in _LOCAL_SUFFIXES
 
 

@@ -27,7 +27,11 @@ LOCAL = (
     ("mytest", False),
     ("a.mytest", False),
     ("test.example", False),
-    ("local", False),
+    ("local", True),
+    ("printer.local", True),
+    ("printer.LOCAL.", True),
+    ("local.example.org", False),
+    ("notlocal", False),
     ("1.2.3", False),
     ("", False),
 )
