@@ -103,6 +103,7 @@ def _make(options: InstallUnitOptions) -> tuple[str, list[str]]:
 
     name = options["name"]
     serve = ServeOptions({b"STATE_DIRECTORY": os.fsencode(f"/var/lib/{name}")})
+    _refuse_check(serve, options.serve)
     serve.parseOptions(options.serve)
     config = serve.config()
     paths = _paths(serve)
@@ -123,6 +124,7 @@ def _make(options: InstallUnitOptions) -> tuple[str, list[str]]:
         raise usage.UsageError(f"{str(error)!r}: units hold UTF-8 text; give another name") from None
     ports: tuple[int, ...] = () if wants_sockets or config.listen_on else (config.listen_port,)
     ports += () if wants_sockets or config.redirect_port is None else (config.redirect_port,)
+    ports += () if config.admin is None else (config.admin.port,)
     files = [path for _, path in paths]
     parts = [Path(sys.prefix), Path(sys.base_prefix), Path(mles_tx.__file__).parent, _program()]
     unit = Unit(
@@ -134,6 +136,7 @@ def _make(options: InstallUnitOptions) -> tuple[str, list[str]]:
         needs_low_ports=any(0 < port < _LOW_PORTS for port in ports),
         reads_homes=any(path.is_relative_to(home) for path in [*parts, *files] for home in _HOMES),
         groups=options["group"],
+        has_runtime=_needs_runtime(config, name),
     )
     notes = [f"{path}: the service's user cannot get there; install the server elsewhere" for path in _closed(parts)]
     if not options["group"]:
@@ -150,6 +153,16 @@ def _paths(serve: ServeOptions) -> list[tuple[str, Path]]:
     return [(f"--{option}", path) for option, paths in given for path in paths if isinstance(path, Path)]
 
 
+def _refuse_check(serve: ServeOptions, arguments: Sequence[str]) -> None:
+    """It would end this command as well, and the unit would be empty."""
+    try:
+        given, _ = getopt.getopt(list(arguments), serve.shortOpt, serve.longOpt)
+    except getopt.GetoptError:
+        return  # what is wrong is said when they are parsed
+    if ("--check", "") in given:
+        raise usage.UsageError("--check: ends before anything is served; leave it away")
+
+
 def _check(config: ServerConfig, serve: ServeOptions, paths: Sequence[tuple[str, Path]]) -> None:
     if config.run_as is not None:
         raise usage.UsageError("--run-as: the service never is root; leave it away")
@@ -158,6 +171,22 @@ def _check(config: ServerConfig, serve: ServeOptions, paths: Sequence[tuple[str,
     for option, path in paths:
         if not path.is_absolute():
             raise usage.UsageError(f"{option} {path}: a service is not started here; give the whole path")
+
+
+def _needs_runtime(config: ServerConfig, name: str) -> bool:
+    """Whether the service has to have a directory for a UNIX socket.
+
+    Raises:
+        UsageError: the socket is to be where the service cannot make one.
+    """
+    if config.admin is None or not config.admin.path:
+        return False
+    place = Path(config.admin.path).parent
+    if place == Path("/var/lib", name):
+        return False
+    if place != Path("/run", name):
+        raise usage.UsageError(f"--admin {config.admin}: the service cannot write there; give unix:/run/{name}/admin")
+    return True
 
 
 def _activate(

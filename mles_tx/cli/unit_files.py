@@ -34,6 +34,7 @@ class Unit:
         needs_low_ports: whether it binds ports below 1024 by itself.
         reads_homes: whether it has to read below /home.
         groups: more groups it belongs to.
+        has_runtime: whether it has a directory below /run, as for a UNIX socket.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Unit:
     needs_low_ports: bool
     reads_homes: bool
     groups: Sequence[str] = ()
+    has_runtime: bool = False
 
 
 def quote(word: str, *, is_program: bool = False) -> str:
@@ -99,6 +101,7 @@ def service_unit(unit: Unit) -> str:
             *(f"SupplementaryGroups={group}" for group in unit.groups),
             f"StateDirectory={unit.name}",
             "StateDirectoryMode=0700",
+            *([f"RuntimeDirectory={unit.name}"] if unit.has_runtime else []),
             "UMask=0077",
             *([f"AmbientCapabilities={capability}"] if capability else []),
             f"CapabilityBoundingSet={capability}",

@@ -30,12 +30,14 @@ class LayeredOptions(CommonOptions):
     Attributes:
         together: options that say one thing together: who gives one says all of it, and nothing of a weaker place is
             left.
+        instead: options that stand for others: who gives one means none of those, and they may not be given beside it.
         path_lists: options that may be given again, and are paths.
         not_in_environment: options that are of no use there.
         not_in_file: likewise.
     """
 
     together: ClassVar[Sequence[Sequence[str]]]
+    instead: ClassVar[Mapping[str, Sequence[str]]]
     path_lists: ClassVar[Sequence[str]]
     not_in_environment: ClassVar[Sequence[str]]
     not_in_file: ClassVar[Sequence[str]]
@@ -122,7 +124,8 @@ class LayeredOptions(CommonOptions):
 
     def _with_relatives(self, names: Iterable[str]) -> set[str]:
         given = set(names)
-        return given.union(*(group for group in self.together if not given.isdisjoint(group)))
+        related = [group for group in self.together if not given.isdisjoint(group)]
+        return given.union(*related, *(self.instead.get(name, ()) for name in given))
 
 
 def _working_directory() -> Path:

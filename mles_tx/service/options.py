@@ -46,6 +46,7 @@ class Options(LayeredOptions):
         ("acme-key-id", "acme-hmac-key"),
         ("redirect", "redirect-port", "redirect-listen"),
     )
+    instead = {"listen": ("port", "interface"), "port": ("listen",), "interface": ("listen",)}
     path_lists = ("certificate", "private-key", "key-file")
     not_in_environment = ("check",)
     not_in_file = ("check", "config")

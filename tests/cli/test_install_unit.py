@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import mles_tx
 from mles_tx.cli import install_unit as module
 from mles_tx.cli.main import main
+from mles_tx.service.options import Options as ServeOptions
 from mles_tx.transport import port
 
 _PUBLIC = "--domains example.org --interface 0.0.0.0 --interface ::"
@@ -61,6 +62,46 @@ class InstallUnitTests(SynchronousTestCase):
         program, _, rest = command.partition(" serve")
         self.assertEqual(program, str(self.program))
         return rest.strip()
+
+    def test_admin_socket(self) -> None:
+        """A UNIX socket for the admin endpoint gets a directory the service can write to; others are refused."""
+        unit = self.unit("-- --admin unix:/run/mles-tx/admin.sock")
+        self.assertEqual(unit["RuntimeDirectory"], ["mles-tx"])
+        self.assertEqual(self.unit("--name x -- --admin unix:/run/x/a:mode=666")["RuntimeDirectory"], ["x"])
+        self.assertNotIn("RuntimeDirectory", self.unit("-- --admin unix:/var/lib/mles-tx/admin.sock"))
+        self.assertNotIn("RuntimeDirectory", self.unit("-- --admin tcp:9100"))
+        for place in ("/run/admin.sock", "/run/other/admin.sock", "/tmp/admin.sock"):
+            code, out, err = self.run_command(f"-- --admin unix:{place}")
+            self.assertEqual((code, out), (1, ""))
+            self.assertIn(f"--admin unix:{place}: the service cannot write there; give unix:/run/mles-tx/admin", err)
+
+    def test_admin_on_a_low_port(self) -> None:
+        """The admin endpoint may have a port below 1024 as well, also where systemd holds the others."""
+        right = ["CAP_NET_BIND_SERVICE"]
+        for line in ("-- --port 8443 --admin tcp:900", f"--activated -- {_PUBLIC} --admin tcp:900"):
+            self.assertEqual(self.unit(line)["AmbientCapabilities"], right)
+        self.assertNotIn("AmbientCapabilities", self.unit(f"--activated -- {_PUBLIC} --admin tcp:9100"))
+
+    def test_check(self) -> None:
+        """A unit that would only look at the settings is refused, and nothing else is printed in its place."""
+        for option in ("--check", "--che"):
+            self.assertEqual(
+                self.run_command(f"-- {option}"),
+                (1, "", "mles-tx: --check: ends before anything is served; leave it away\n"),
+            )
+
+    def test_activated_by_file(self) -> None:
+        """The sockets take the place of the port and the addresses that stand in a file."""
+        file = self.directory / "mles.toml"
+        file.write_text('domains = "a.test"\nport = 8443\ninterface = ["127.0.0.1"]\nredirect-port = 8080\n')
+        command = self.command(f"--activated -- --config {file}")
+        sockets = "--listen=systemd:index=0 --redirect-listen=systemd:index=1"
+        self.assertEqual(command, f"--config={file} {sockets}")
+        options = ServeOptions({})
+        options.parse(command.split())
+        config = options.config()
+        self.assertEqual((len(config.listen_on), config.port, config.interfaces), (1, None, ()))
+        self.assertEqual((len(config.redirect_on), config.redirect_port), (1, None))
 
     def test_command(self) -> None:
         """The service starts this program with the options that were given, word for word."""

@@ -53,6 +53,11 @@ STRONGER: tuple[tuple[str, dict[bytes, bytes], str, str, object], ...] = (
     ),
     ('domains = "a.test"\nredirect-port = 81', {b"MLES_TX_REDIRECT": b"no"}, "", "redirect_port", None),
     ('domains = "a.test"\nredirect-port = 81', {}, "--redirect", "redirect_port", 80),
+    ('domains = "a.test"\nport = 81\ninterface = "::1"', {}, "--listen systemd:index=0", "port", None),
+    ('domains = "a.test"\nport = 81\ninterface = "::1"', {}, "--listen systemd:index=0", "interfaces", ()),
+    ('domains = "a.test"\nlisten = "systemd:index=0"', {b"MLES_TX_PORT": b"81"}, "", "listen_on", ()),
+    ('domains = "a.test"\nlisten = "systemd:index=0"', {}, "--interface ::1", "listen_on", ()),
+    ('domains = "a.test"\nport = 81\ninterface = "::1"', {}, "--port 82", "interfaces", ("::1",)),
     ('key-file = "key"', {b"MLES_KEY": b"own"}, "", "keys", (b"own", b"s3cret")),
 )
 
