@@ -11,11 +11,13 @@ on a reused connection works as well (proxies do that).
     TLS    the TLS handshake                                  HANDSHAKE_SECONDS
     HEAD   the door; a head is on its way                     HEAD_SECONDS
     IDLE   the door; nothing came since the last answer       IDLE_SECONDS
-    WEB    twisted.web, for one request; the deadline runs    STALL_SECONDS
-           while the peer takes nothing of the answer
+    WEB    twisted.web, for one request                       none
     RELAY  a relay, for one request with its body        its own
     GONE   a WebSocket connection, or nobody any more         its own
     =====  =================================================  =================
+
+As long as an answer waits to be taken, in WEB or in IDLE, another deadline runs instead: every STALL_SECONDS the peer
+has to have taken MIN_STALL_BYTES more.
 """
 
 import re
@@ -55,6 +57,8 @@ __all__ = [
     "LEAVE_SECONDS",
     "MAX_HEAD_BYTES",
     "MAX_LEAVE_LOOKS",
+    "MAX_STALL_LOOKS",
+    "MIN_STALL_BYTES",
     "PIECES_PER_TURN",
     "Door",
     "DoorFactory",
@@ -76,6 +80,14 @@ LEAVE_SECONDS = 10.0
 
 #: How often a peer that takes a little in each of these periods is let go on: five minutes for a few megabytes.
 MAX_LEAVE_LOOKS = 30
+
+#: Bytes of an answer a peer has to take in `STALL_SECONDS`, as behind the reverse proxy. The slowest phone takes 100
+#: times as many; one byte now and then is no sign of good will.
+MIN_STALL_BYTES = 1024
+
+#: How often a peer that does so is let go on with what was written at one time: half an hour, for the 4 MiB that an
+#: answer from the cache may have at 2 KiB/s. A long file is written in pieces, and each of them has as long.
+MAX_STALL_LOOKS = 30
 
 #: Bytes of a request head. nginx has 32 KiB, Apache 8 KiB a line; browsers send 1 to 4 KiB.
 MAX_HEAD_BYTES = 16 * 1024
@@ -186,7 +198,7 @@ class Door(Protocol):
         self._server_name: str | None = None
         self._is_stalled = False
         self._leaving = False
-        self._taken = 0  # by the peer, at the last look after it was told to go
+        self._taken = 0  # by the peer, at the last look at that
         self._looks = 0
         self.is_surplus = False  #: the server is full: to be told so
         self._channel: _Channel | None = None
@@ -251,20 +263,35 @@ class Door(Protocol):
             self.leave()
             return
         self._state = _State.IDLE
-        self.factory.idle.start(self)
+        if not self._is_stalled:
+            self.factory.idle.start(self)
         self._head = rest + self._head
         if not self._reading:
             self._read_heads()
 
     def stalls(self, stalls: bool) -> None:
-        """Whether the peer takes nothing of an answer at the moment. It is not answered again before it does."""
-        self._is_stalled = stalls
-        if self._state is _State.WEB and stalls:
+        """Whether some of an answer waits to be taken. The peer is not answered again before it has taken it all."""
+        if stalls and not self._is_stalled and self._state in (_State.WEB, _State.IDLE):
+            self.factory.idle.met(self)
             self.factory.stalled.start(self)
-        else:
+            self._taken = bytes_taken(self.transport)
+            self._looks = 0
+        elif not stalls:
             self.factory.stalled.met(self)
+            if self._is_stalled and self._state is _State.IDLE:
+                self.factory.idle.start(self)
+        self._is_stalled = stalls
         if not stalls and not self._reading:
             self._read_heads()
+
+    def still_stalled(self) -> None:
+        """Cut off a peer that does not take its answer, unless it does so slowly."""
+        before, self._taken = self._taken, bytes_taken(self.transport)
+        self._looks += 1
+        if self._taken - before < MIN_STALL_BYTES or self._looks >= MAX_STALL_LOOKS:
+            self.abort()
+        else:
+            self.factory.stalled.start(self)
 
     def finish(self) -> None:
         """Close as soon as the request that is being answered, if any, is answered."""
@@ -280,6 +307,7 @@ class Door(Protocol):
             self.factory.all_met(self)
             self.factory.leaving.start(self)
             self._taken = bytes_taken(self.transport)
+            self._looks = 0
             if self._channel is not None:
                 self.transport.unregisterProducer()
             if self._is_half_closed:
@@ -461,7 +489,7 @@ class DoorFactory(Factory):
         self.handshakes = Deadlines[Door](clock, HANDSHAKE_SECONDS, Door.abort)
         self.heads = Deadlines[Door](clock, HEAD_SECONDS, Door.abort)
         self.idle = Deadlines[Door](clock, IDLE_SECONDS, Door.finish)
-        self.stalled = Deadlines[Door](clock, STALL_SECONDS, Door.abort)
+        self.stalled = Deadlines[Door](clock, STALL_SECONDS, Door.still_stalled)
         self.leaving = Deadlines[Door](clock, LEAVE_SECONDS, Door.still_leaving)
 
     def buildProtocol(self, addr: IAddress | None) -> Door:

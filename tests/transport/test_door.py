@@ -13,6 +13,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from twisted.web.static import Data
 
 from mles_tx.channels.history import MemoryHistory
+from mles_tx.channels.member import STALL_SECONDS
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics
 from mles_tx.protocol.forwarded import TrustedProxies
@@ -25,6 +26,8 @@ from mles_tx.transport.door import (
     LEAVE_SECONDS,
     MAX_HEAD_BYTES,
     MAX_LEAVE_LOOKS,
+    MAX_STALL_LOOKS,
+    MIN_STALL_BYTES,
     Door,
     DoorFactory,
 )
@@ -602,6 +605,64 @@ class DeadlineTests(DoorTestCase):
                 peer.drained()
             self.clock.advance(11)
             self.assertEqual(not takes, peer.aborted)
+
+    def test_answer_that_is_taken_slowly(self) -> None:
+        """A phone that takes two kilobytes a second gets all that was written at one time; a byte a second is none."""
+        for taken, cut in ((MIN_STALL_BYTES, False), (MIN_STALL_BYTES - 1, True)):
+            peer = self.connect()
+            peer.receive(GET.replace(b"localhost", b"late"))
+            peer.full = True
+            request = self.late.requests.pop()
+            for _ in range(5):
+                request.write(b"x" * 100_000)  # to go on writing gives no time
+                peer.bytes_acknowledged += taken
+                self.clock.advance(STALL_SECONDS)
+            self.assertEqual(peer.aborted, cut)
+            if not cut:
+                request.finish()  # it waits still
+                peer.bytes_acknowledged += taken
+                self.clock.advance(STALL_SECONDS)
+                self.assertFalse(peer.finished, "it is not idle")
+                peer.drained()
+                self.clock.advance(IDLE_SECONDS - 1)
+                peer.receive(GET)
+                self.assertEqual(self.answers(peer), [b"200", b"200"])
+
+    def test_answer_from_memory_that_is_taken_slowly(self) -> None:
+        """Nor is a connection idle while an answer that was there at once is on its way."""
+        self.factory.quick = lambda head, name: b"HTTP/1.1 299 Quick\r\n\r\n"
+        peer = self.connect()
+        peer.full = True
+        peer.receive(GET)
+        for _ in range(3):
+            peer.bytes_acknowledged += MIN_STALL_BYTES
+            self.clock.advance(STALL_SECONDS)
+        self.assertEqual((peer.finished, peer.aborted), (False, False))
+        peer.drained()
+        self.clock.advance(IDLE_SECONDS)
+        self.assertTrue(peer.finished)
+
+    def test_answer_without_an_end(self) -> None:
+        """Who takes just enough does not keep its connection for ever; a piece that was taken whole begins anew."""
+        peer = self.connect()
+        peer.receive(GET.replace(b"localhost", b"late"))
+        request = self.late.requests.pop()
+        for _ in range(2):
+            peer.full = True
+            request.write(b"x" * 100_000)
+            for _ in range(MAX_STALL_LOOKS - 1):
+                peer.bytes_acknowledged += MIN_STALL_BYTES
+                self.clock.advance(STALL_SECONDS)
+            self.assertFalse(peer.aborted)
+            peer.drained()
+        peer.full = True
+        request.write(b"x")
+        for _ in range(MAX_STALL_LOOKS):
+            self.assertFalse(peer.aborted)
+            peer.bytes_acknowledged += MIN_STALL_BYTES
+            self.clock.advance(STALL_SECONDS)
+        self.assertTrue(peer.aborted)
+        self.assertEqual(set(), self.factory.doors)
 
     def test_last_answer_that_is_taken_slowly(self) -> None:
         """A peer that still takes its last answer is waited for, one that takes nothing is not."""
