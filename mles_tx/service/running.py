@@ -34,6 +34,9 @@ from .server import MlesService
 
 __all__ = ["Program", "follow_monotonic_time"]
 
+#: The signals that end the process.
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
 #: Standard output and error.
 _OUTPUT = (1, 2)
 
@@ -86,6 +89,8 @@ class Program(MlesService):
         self._terminal: int | None = None
         self._usr1_before: object = None
         self._hup_before: object = None
+        self._ending_before: dict[int, object] = {}
+        self._is_in_a_hurry = False  # it was told to end more than once
         self._ready: IDelayedCall | None = None
         self.notify = Notify(reactor, environ)
         for name in _ACTIVATION:
@@ -123,6 +128,9 @@ class Program(MlesService):
             self._usr1_before = signal.signal(signal.SIGUSR1, self._usr1)
             self._hup_before = signal.signal(signal.SIGHUP, self._hup)
             self._terminal = next(filter(os.isatty, _OUTPUT), None)  # not before: twistd lets go of it
+        if is_main:
+            self._is_in_a_hurry = False
+            self._reactor.callWhenRunning(self._take_ending)  # behind the reactor, which takes them when it starts
         if self.config.speaks_tls:
             self._look_at_cache()
         try:
@@ -177,13 +185,16 @@ class Program(MlesService):
 
     def stopService(self) -> "Deferred[None]":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _ENDING:
                 signal.signal(number, self._told_again)
         if self._ready is not None and self._ready.active():
             self._ready.cancel()
         members = len(self.listener.websocket.connections)
         self.notify.stopping(f"telling {members} connections to go", self.config.drain + 2 * DRAIN_SECONDS)
-        return super().stopService().addBoth(self._stopped)
+        stopped = super().stopService().addBoth(self._stopped)
+        if self._is_in_a_hurry:
+            self._reactor.callLater(0, self.abort)
+        return stopped
 
     def _stopped(self, result: Any) -> Any:
         self.notify.stop()
@@ -235,5 +246,25 @@ class Program(MlesService):
             self._is_to_reread = True
             self._reactor.callFromThread(self.reread)
 
+    def _take_ending(self) -> None:
+        for number in _ENDING:
+            before = signal.getsignal(number)
+            if callable(before) and before not in (self._told, self._told_again):
+                self._ending_before[number] = before
+                signal.signal(number, self._told)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        """The first signal is for the reactor, which stops; no other one may reach it: it would have a fault to log."""
+        for each in _ENDING:
+            signal.signal(each, self._told_again)
+        before = self._ending_before[number]
+        if callable(before):
+            before(number, frame)
+
     def _told_again(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self.abort)
+        self._reactor.callFromThread(self._hurry)
+
+    def _hurry(self) -> None:
+        self._is_in_a_hurry = True
+        if not self.running:  # it has begun to end; everybody is told in this turn, and cut off then
+            self._reactor.callLater(0, self.abort)

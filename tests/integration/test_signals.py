@@ -63,6 +63,19 @@ class SignalsContract(Contract):
             stubborn.read_to_end()
             self.assert_no_faults(server)
 
+    def test_twice_in_a_row(self) -> None:
+        """Two signals that come together end it at once and cleanly, and members are told."""
+        server = self.start_server(*self.command)
+        stubborn, member = self.raw_member(server, "stubborn"), self.member(server, "alice")
+        server.signal(signal.SIGSTOP)  # so that it finds both
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGINT)
+        server.signal(signal.SIGCONT)
+        self.assertEqual((member.closed(), stubborn.read_close()), (STOPPING, STOPPING))
+        stubborn.read_to_end()
+        self.assertEqual(server.wait(LESS_THAN_DRAIN), self.codes[signal.SIGINT])  # which has the lower number
+        self.assert_no_faults(server)
+
     def draining(self, number: int) -> tuple[Server, RawClient]:
         """A server that was sent a signal and now waits for a member that has read its close frame, and is silent."""
         server = self.start_server(*self.command)

@@ -376,8 +376,54 @@ class StopTests(ProgramTestCase):
         signal.raise_signal(signal.SIGINT)
         self.reactor.advance(0)
 
+    def test_twice_in_a_row(self) -> None:
+        """Two signals before anything has begun: the reactor hears of one, and members are told before they are cut."""
+        for first, second in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)):
+            told: list[int] = []
+
+            def tell(number: int, frame: object, told: list[int] = told) -> None:
+                told.append(number)
+
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, tell)
+            program, peer = self.begin()
+            self.run_hooks()
+            signal.raise_signal(first)
+            signal.raise_signal(second)
+            self.reactor.advance(0)
+            self.assertEqual((told, peer.aborted, program.running), ([first], False, 1))
+            stopped = self.stop(program)
+            self.assertEqual(close_of(read_frames(peer.taken())[-1]), (1001, "server is stopping"))
+            self.assertTrue(peer.aborted)
+            self.finish(stopped)
+
+    def test_second_before_members_are_told(self) -> None:
+        """So are they when the second signal comes right behind the beginning of the end."""
+        program, peer = self.begin()
+        stopped = program.stopService()
+        signal.raise_signal(signal.SIGTERM)
+        self.reactor.advance(0)
+        self.assertEqual(close_of(read_frames(peer.taken())[-1]), (1001, "server is stopping"))
+        self.assertTrue(peer.aborted)
+        self.finish(stopped)
+
+    def test_ignored(self) -> None:
+        """A signal that whoever has started it ignores, as a shell does for what runs in the background, stays so."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        program, peer = self.begin()
+        self.run_hooks()
+        self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
+        peer.hang_up()
+        self.finish(self.stop(program))
+
+    def run_hooks(self) -> None:
+        """The reactor runs."""
+        while self.reactor.whenRunningHooks:
+            hook, args, kwargs = self.reactor.whenRunningHooks.pop(0)
+            hook(*args, **kwargs)
+
     def test_signals_are_left_alone_before(self) -> None:
-        """Until it is told to end, signals are somebody else's business."""
+        """Until the reactor runs, signals are somebody else's business."""
         before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         program, peer = self.begin()
         self.assertEqual([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)], before)
