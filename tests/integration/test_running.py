@@ -84,6 +84,21 @@ class ServiceManagerContract(Contract):
             server.wait()
             self.assert_no_faults(server)
 
+    def test_reload(self) -> None:
+        """On SIGHUP it says that it reads its settings again, and that it has: good ones and bad ones."""
+        with self.manager() as (path, read), TemporaryDirectory(prefix="mles-") as directory:
+            config = Path(directory) / "mles.toml"
+            config.write_text("limit = 5")
+            server = self.start_server(*self.command, "--config", str(config), environ={"NOTIFY_SOCKET": path})
+            ready = read()
+            for text, told in (("limit = 6", "changed: --limit: 5 -> 6"), ("limit = 0", "the settings stay as they")):
+                config.write_text(text)
+                server.signal(signal.SIGHUP)
+                self.assertRegex(read(), r"^RELOADING=1\nMONOTONIC_USEC=\d+$")
+                self.assertEqual(read(), ready)
+                server.expect(told)
+            self.assertTrue(server.is_running)
+
     @contextmanager
     def manager(self) -> Iterator[tuple[str, Callable[[], str]]]:
         """A service manager: its address, and what reads the next message."""

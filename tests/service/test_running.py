@@ -16,7 +16,7 @@ from twisted.application.service import Application, IServiceCollection, MultiSe
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -249,6 +249,36 @@ class ServiceManagerTests(ProgramTestCase):
         peer.hang_up()
         self.assertIsNone(self.successResultOf(stopped))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_reload(self) -> None:
+        """On SIGHUP it is reloading and then ready again, whatever came of it: nobody waits for it in vain."""
+        rereads: list[ServerConfig | Exception] = []
+
+        def reread() -> ServerConfig:
+            found = rereads.pop()
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        config = ServerConfig(port=0, cache=self.directory / "cache")
+        del self.environ["WATCHDOG_USEC"]
+        program = Program(config, self.reactor, self.announced.append, environ=self.environ, reread=reread)
+        self.start(program)
+        self.reactor.advance(0)
+        ready = self.told()
+        for found in (replace(config, limit=5), config, ConfigError("--limit 0: give another"), ZeroDivisionError()):
+            rereads.append(found)
+            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            signal.raise_signal(signal.SIGHUP)
+            self.assertEqual(self.told(), [])
+            self.reactor.advance(0)
+            reloading, *after = self.told()
+            self.assertEqual(after, ready)
+            state, _, moment = reloading.partition("\nMONOTONIC_USEC=")
+            self.assertEqual(state, "RELOADING=1")
+            self.assertTrue(before <= int(moment) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIsNone(self.successResultOf(self.stop(program)))
 
     def test_stopped_at_once(self) -> None:
         """Stopped before it has run, it was never ready."""
@@ -565,6 +595,28 @@ class RereadTests(ProgramTestCase):
             self.hup(), ["changed: --rate-limit: 100 -> 5", "settings read again: 1 changed, 0 need a restart"]
         )
         self.assertEqual(program.config.rate_limit, 5)
+
+    def test_log_level(self) -> None:
+        """The log level changes at once, and back; when something else is wrong it stays."""
+        lines: list[bytes] = []
+        log = log_to(lines.append, "readable", "info")
+        config = ServerConfig(port=0, cache=self.directory / "cache")
+        program = Program(config, self.reactor, self.announced.append, log, reread=self.reread)
+        self.start(program)
+        self.addCleanup(self.stop, program)
+        logger = Logger("test", observer=log)
+        for found, level, expected in (
+            (replace(config, log_level="warn"), "warn", [b"warn"]),
+            (replace(config, log_level="debug"), "debug", [b"debug", b"info", b"warn"]),
+            (ConfigError("--limit 0: give another"), "debug", [b"debug", b"info", b"warn"]),
+            (config, "info", [b"info", b"warn"]),
+        ):
+            self.rereads = [found]
+            self.hup()
+            lines.clear()
+            for name in ("debug", "info", "warn"):
+                logger.emit(LogLevel.levelWithName(name), "at {name}", name=name)
+            self.assertEqual(([line.split()[-1] for line in lines], program.config.log_level), (expected, level))
 
     def test_error(self) -> None:
         """What is wrong is told in one line, and all stays as it was; the next time may be better."""
