@@ -327,6 +327,11 @@ class ServerConfig:
         return self.tls and not self.is_local
 
     @property
+    def uses_cache(self) -> bool:
+        """Whether certificates are ordered or made here, and kept in the cache directory."""
+        return self.speaks_tls and not self.certificates
+
+    @property
     def redirects(self) -> bool:
         """Whether browsers are sent from http to https."""
         return self.redirect_port is not None or bool(self.redirect_on)

@@ -362,6 +362,7 @@ class Options(LayeredOptions):
 
     def home(self) -> Path | None:
         run_as: Account | None = self["run-as"]
-        if run_as is not None and run_as.home is None and self["domains"] and not self["no-tls"]:
+        needs_cache = self["domains"] and not self["no-tls"] and not self["certificate"]
+        if run_as is not None and run_as.home is None and needs_cache:
             raise ConfigError(f"--run-as {run_as}: has no home directory; give --cache, a directory of its own")
         return None if run_as is None else run_as.home

@@ -131,7 +131,7 @@ class Program(MlesService):
         if is_main:
             self._is_in_a_hurry = False
             self._reactor.callWhenRunning(self._take_ending)  # behind the reactor, which takes them when it starts
-        if self.config.speaks_tls:
+        if self.config.uses_cache:
             self._look_at_cache()
         try:
             super().startService()
@@ -211,7 +211,7 @@ class Program(MlesService):
         account = self.config.run_as
         assert account is not None
         try:
-            if self.config.speaks_tls and os.geteuid() == 0:
+            if self.config.uses_cache and os.geteuid() == 0:
                 hand_over(self.config.cache, account)
             become(account)
         except OSError as error:

@@ -13,7 +13,7 @@ from .policy import PLAIN, Policy
 __all__ = ["Hosts", "bare_site", "host_name", "make_site", "was_named_otherwise"]
 
 #: A Host header: a name or address, and perhaps a port (RFC 9110 section 7.2).
-_HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{0,5})?", re.IGNORECASE)
+_HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)(:[0-9]{0,5})?", re.IGNORECASE)
 
 
 class Hosts(Resource):
@@ -71,7 +71,7 @@ def host_name(host: bytes) -> str | None:
     match = _HOST.fullmatch(host)
     if match is None:
         return None
-    return match[1].decode("ascii").lower().strip("[]").rstrip(".") or None
+    return match[1].decode("ascii").lower().strip("[]").removesuffix(".")
 
 
 def make_site(sites: Mapping[str, IResource], policy: Policy = PLAIN) -> Site:

@@ -729,6 +729,8 @@ class EnvironmentTests(OptionsTestCase):
         no_home = "--run-as 1234: has no home directory; give --cache, a directory of its own"
         self.assert_refused(line, no_home, {})
         self.assertEqual(self.config(f"{line} --no-tls", {}).cache, user_state_path("mles_tx"))
+        own = self.config(f"{line} --certificate a.pem --private-key a.key", {})  # nothing is kept in the cache then
+        self.assertEqual((own.cache, own.uses_cache), (user_state_path("mles_tx"), False))
 
     def test_no_state_directory(self) -> None:
         """Without it, state goes where the platform puts it."""
