@@ -12,6 +12,8 @@ from functools import lru_cache
 from twisted.web.http import RESPONSES, datetimeToString
 from twisted.web.http_headers import Headers
 
+from mles_tx.transport.share import PIECE_BYTES
+
 from .choice import Choice
 from .conditions import NOT_MODIFIED, OK
 from .files import ABOUT_THE_BODY, SiteFiles
@@ -37,6 +39,10 @@ _FIELDS = re.compile(
 #: Heads of answers that are remembered. One takes about 1 KiB.
 _KNOWN_STARTS = 4096
 
+#: Bytes of a body that is put behind its head: what is sent at once. To copy a larger one costs more than to send it in
+#: two parts.
+_JOINED_BYTES = PIECE_BYTES
+
 _HOST = b"host"
 _CODINGS = b"accept-encoding"
 _CONNECTION = b"connection"
@@ -61,7 +67,7 @@ class QuickAnswers:
         self._second = 0
         self._date = b""
 
-    def answer(self, head: bytes, server_name: str | None) -> bytes | None:
+    def answer(self, head: bytes, server_name: str | None) -> bytes | tuple[bytes, bytes] | None:
         """The whole answer to a request.
 
         Args:
@@ -69,7 +75,7 @@ class QuickAnswers:
             server_name: the host that was named when TLS began; None: none was.
 
         Returns:
-            The bytes to send; None: twisted.web is to answer.
+            The bytes to send, or for a long body the head and the body; None: twisted.web is to answer.
         """
         match = _HEAD.fullmatch(head)
         if match is None:
@@ -95,7 +101,11 @@ class QuickAnswers:
             if body is None:
                 return None
             start = self._start(OK, choice, len(body), self._policy.fields(host))
-            return b"".join((start, self._now(), body if match["method"] == b"GET" else b""))
+            if match["method"] != b"GET":
+                return start + self._now()
+            if len(body) > _JOINED_BYTES:
+                return start + self._now(), body
+            return b"".join((start, self._now(), body))
         if tag != choice.tag:
             return None
         return self._start(NOT_MODIFIED, choice, None, self._policy.fields(host)) + self._now()

@@ -13,10 +13,9 @@ from twisted.logger import Logger
 from twisted.web.server import Request
 from zope.interface import implementer
 
-__all__ = ["PIECE_BYTES", "Share", "Source", "bytes_source", "file_source", "send"]
+from mles_tx.transport.share import PIECE_BYTES
 
-#: Bytes of a piece. Encrypted and sent in 40 µs: as long as a small request takes.
-PIECE_BYTES = 64 * 1024
+__all__ = ["Share", "Source", "bytes_source", "file_source", "send"]
 
 #: Reads so many bytes from a place on.
 Source = Callable[[int, int], bytes]

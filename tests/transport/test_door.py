@@ -1,6 +1,6 @@
 """The door: request heads, who gets the connection, and how long each of them may take."""
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -31,7 +31,7 @@ from mles_tx.transport.door import (
     Door,
     DoorFactory,
 )
-from mles_tx.transport.share import TurnShare
+from mles_tx.transport.share import PIECE_BYTES, TurnShare
 from mles_tx.web.hosts import make_site
 from tests.wire import header, split_answer, upgrade
 
@@ -853,6 +853,86 @@ class RelayTests(DoorTestCase):
         waiting.finished = False
         waiting.protocol.readConnectionLost()
         self.assertTrue(waiting.finished)
+
+
+class OwnAnswerTests(DoorTestCase):
+    """Answers that the door gives by itself, in several turns where they are long."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.long = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (3 * PIECE_BYTES)
+        self.factory = DoorFactory(
+            self.clock,
+            self.websocket,
+            self.factory.site,
+            quick=self.quick,
+            share=TurnShare(cast(Any, Turns(self.clock)), 1),
+        )
+
+    def quick(self, head: bytes, server_name: str | None) -> bytes | tuple[bytes, bytes] | None:
+        return (self.long[:19], self.long[19:]) if b"/long" in head else b"short;" if b"/short" in head else None
+
+    def turns(self, count: int) -> None:
+        """Some turns of the reactor."""
+        for _ in range(count):
+            self.clock.advance(1)
+
+    def test_long(self) -> None:
+        """It comes whole, a piece in a turn, and others have their turns between."""
+        one, two = self.connect(), self.connect()
+        one.receive(GET.replace(b"/", b"/long", 1))
+        two.receive(GET.replace(b"/", b"/short", 1))
+        self.assertEqual((PIECE_BYTES, b""), (len(one.value()), two.taken()))
+        self.turns(1)
+        self.assertEqual((PIECE_BYTES * 2, b""), (len(one.value()), two.taken()))
+        self.turns(1)
+        self.assertEqual(b"short;", two.taken())
+        self.turns(4)
+        self.assertEqual(self.long, one.taken())
+
+    def test_pipelined(self) -> None:
+        """The next requests are answered behind it, in their order, and not read without end before."""
+        peer = self.connect()
+        peer.receive(GET.replace(b"/", b"/long", 1) + GET.replace(b"/", b"/short", 1))
+        peer.receive(GET)
+        self.assertEqual("paused", peer.producerState)
+        self.turns(12)
+        answer = peer.taken()
+        self.assertTrue(answer.startswith(self.long + b"short;HTTP/1.1 200 OK"), answer[len(self.long) :])
+        self.assertEqual("producing", peer.producerState)
+
+    def test_stalled(self) -> None:
+        """A peer that takes nothing of it gets no more, and is cut off in the end."""
+        peer, slow = self.connect(), self.connect()
+        for each in (peer, slow):
+            each.full = True
+            each.receive(GET.replace(b"/", b"/long", 1))
+            self.turns(6)
+            self.assertEqual(PIECE_BYTES, len(each.value()))
+        slow.drained()
+        self.turns(6)
+        self.assertEqual(self.long, slow.taken())
+        self.clock.advance(STALL_SECONDS)
+        self.assertEqual((True, False), (peer.aborted, slow.aborted))
+
+    def test_hangs_up(self) -> None:
+        """A peer that goes in the middle of it takes nothing with it."""
+        peer, other = self.connect(), self.connect()
+        peer.receive(GET.replace(b"/", b"/long", 1))
+        other.receive(GET.replace(b"/", b"/short", 1))
+        peer.hang_up()
+        self.turns(6)
+        self.assertEqual(b"short;", other.taken())
+        self.assertEqual({other.protocol}, self.factory.doors)
+
+    def test_server_ends(self) -> None:
+        """It is sent to its end before the connection is closed."""
+        peer = self.connect()
+        peer.receive(GET.replace(b"/", b"/long", 1))
+        self.factory.finish_all()
+        self.assertFalse(peer.finished)
+        self.turns(6)
+        self.assertEqual((self.long, True), (peer.taken(), peer.finished))
 
 
 class EndTests(DoorTestCase):

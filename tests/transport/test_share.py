@@ -1,4 +1,4 @@
-"""The share of a turn."""
+"""The share of a turn, and what is sent in pieces."""
 
 from typing import Any, cast
 
@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.transport.share import TurnShare
+from mles_tx.transport.share import PIECE_BYTES, Pieces, TurnShare
 
 from .fakes import Turns
 
@@ -123,3 +123,62 @@ class TurnShareTests(SynchronousTestCase):
         self.run_some(4)
         self.assertEqual(self.turn(), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class PiecesTests(SynchronousTestCase):
+    """Bytes that take several turns."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.share = TurnShare(cast(Any, Turns(self.clock)), 1)
+        self.written: list[bytes] = []
+        self.ends = 0
+        self.data = bytes(range(256)) * (PIECE_BYTES // 256) * 3 + b"end"
+        self.share.take()  # this turn's, as the door does
+        self.pieces = Pieces(self.written.append, self.data[:300], self.data[300:], self.share, self.ended)
+
+    def ended(self) -> None:
+        self.ends += 1
+
+    def test_turns(self) -> None:
+        """There is a piece in each turn, and then the end, once."""
+        self.pieces.begin()
+        for count in (1, 2, 3):
+            self.assertEqual((count, 0), (len(self.written), self.ends))
+            self.clock.advance(1)
+        self.assertEqual((self.data, 1), (b"".join(self.written), self.ends))
+        self.clock.advance(1)
+        self.assertEqual(1, self.ends)
+
+    def test_in_line(self) -> None:
+        """Two of them take turns."""
+        other: list[bytes] = []
+        Pieces(other.append, b"", self.data, self.share, self.ended).resume()
+        self.pieces.begin()
+        for _ in range(8):
+            self.clock.advance(1)
+            self.assertLess(abs(len(other) - len(self.written)), 2)
+        self.assertEqual((self.data, self.data, 2), (b"".join(self.written), b"".join(other), self.ends))
+
+    def test_pause(self) -> None:
+        """Nothing is handed on to a peer that takes nothing; it goes on where it was, in one line however often."""
+        self.pieces.begin()
+        self.pieces.pause()
+        self.clock.advance(1)
+        self.assertEqual(1, len(self.written))
+        for _ in range(3):
+            self.pieces.resume()
+            self.pieces.pause()
+            self.pieces.resume()
+        for count in (2, 3, 4):
+            self.clock.advance(1)
+            self.assertEqual(count, len(self.written))
+        self.assertEqual((self.data, 1), (b"".join(self.written), self.ends))
+
+    def test_stop(self) -> None:
+        """After the end of a connection nothing is handed on, and nobody is told."""
+        self.pieces.begin()
+        self.pieces.stop()
+        self.pieces.resume()
+        self.clock.advance(1)
+        self.assertEqual((1, 0), (len(self.written), self.ends))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import DeferredSemaphore, maybeDeferred
 
-from mles_tx.transport.share import TurnShare
+from mles_tx.transport.share import PIECE_BYTES, TurnShare
 from mles_tx.web.bodies import BodyCache
 from mles_tx.web.files import MAX_QUICK_BYTES, FileStock, SiteFiles
 from mles_tx.web.hosts import make_site
@@ -101,6 +101,11 @@ HEADS = st.builds(
 )
 
 
+def whole(answer: bytes | tuple[bytes, bytes]) -> bytes:
+    """An answer in one piece."""
+    return answer if isinstance(answer, bytes) else b"".join(answer)
+
+
 class QuickTestCase(WebTestCase):
     """Two sites with all their files in memory, and both ways to ask them."""
 
@@ -134,8 +139,9 @@ class QuickTestCase(WebTestCase):
         self.finish()
         return self.apart(peer.taken())
 
-    def apart(self, answer: bytes) -> tuple[bytes, list[bytes], bytes]:
+    def apart(self, answer: bytes | tuple[bytes, bytes]) -> tuple[bytes, list[bytes], bytes]:
         """Status line, headers in order but for the date, body."""
+        answer = whole(answer)
         start, _, body = answer.partition(b"\r\n\r\n")
         status, *lines = start.split(b"\r\n")
         return status, sorted(line for line in lines if not line.startswith(b"Date: ")), body
@@ -208,6 +214,16 @@ class UnusualTests(QuickTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.warm(get(b"/page.txt"), get(b"/page.txt", b"Accept-Encoding: br"))
+
+    def test_long(self) -> None:
+        """A long body is not copied: it comes beside its head, and is the same for everybody. HEAD has none."""
+        self.write("long.png", b"x" * (PIECE_BYTES + 1))
+        self.warm(get(b"/long.png"))
+        answers = [self.quick.answer(get(b"/long.png"), None) for _ in range(2)]
+        (start, body), (_, again) = [answer for answer in answers if isinstance(answer, tuple)]
+        self.assertIs(body, again)
+        self.assertEqual(self.apart((start, body)), self.usual(get(b"/long.png")))
+        self.assertIsInstance(self.quick.answer(get(b"/long.png", method=b"HEAD"), None), bytes)
 
     def test_usual(self) -> None:
         """The requests below are unusual in one thing each: without it they are answered."""
@@ -295,7 +311,7 @@ class UnusualTests(QuickTestCase):
         self.warm(get(b"/page.txt"))
         answer = self.quick.answer(get(b"/page.txt"), None)
         assert answer is not None
-        self.assertTrue(answer.endswith(b"\r\n\r\nnew"))
+        self.assertTrue(whole(answer).endswith(b"\r\n\r\nnew"))
         (self.root / "page.txt").unlink()
         self.assertIsNone(self.quick.answer(get(b"/page.txt"), None))
 
@@ -306,7 +322,7 @@ class UnusualTests(QuickTestCase):
             self.now = now
             answer = self.quick.answer(get(b"/page.txt"), None)
             assert answer is not None
-            dates.append(answer.partition(b"Date: ")[2][17:25])
+            dates.append(whole(answer).partition(b"Date: ")[2][17:25])
         self.assertEqual(dates, [b"03:04:05", b"03:04:05", b"03:04:06", b"02:04:05"])
 
     def test_policy_may_change(self) -> None:
@@ -320,5 +336,5 @@ class UnusualTests(QuickTestCase):
             demands.update(names)
             answer = quick.answer(get(b"/page.txt"), None)
             assert answer is not None
-            told.append(b"Strict-Transport-Security: max-age=31536000\r\n" in answer)
+            told.append(b"Strict-Transport-Security: max-age=31536000\r\n" in whole(answer))
         self.assertEqual(told, [False, True, False])
