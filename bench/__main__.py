@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -21,16 +22,19 @@ from .chart import bar_chart, line_chart
 from .generator import GeneratorError
 from .machine import facts
 from .profiling import profile
-from .report import NOTE, curve_lines, header, result_json, result_lines
+from .report import NOTES, curve_lines, header, result_json, result_lines
 from .results import Result
 from .running import Bench, Effort, raise_descriptors
 from .servers import OUR_FLAGS, ServerError, Target, external
-from .workloads import CURVES, WORKLOADS, Curve, Workload, find
+from .workloads import CURVES, WORKLOADS, Curve, Kind, Workload, find
 
 _RESULTS = Path(__file__).parent / "results"
 
 #: The signals that end it; what it has started ends with it.
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: The pictures of the tables, by the first of their references.
+_CHARTS = {"naive": "workloads.svg", "plain": "pages.svg", "alone": "pairs.svg"}
 
 _FULL = Effort(rounds=5, seconds=2.0)
 _QUICK = Effort(rounds=2, seconds=0.7)
@@ -118,7 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise_descriptors(max(workload.connections for workload in every))
             if options.profile:
                 return _profile(programs, directory, every[0], effort, options.output)
-            with Bench(programs, directory, others, effort) as bench:
+            kinds = {workload.kind for workload in every}
+            with Bench(programs, directory, others, effort, kinds) as bench:
                 return _measure(bench, programs, workloads, curves, options.output, others)
     except (BuildError, ServerError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -159,18 +164,20 @@ def _measure(
         print(*lines, sep="\n", flush=True)
 
     say(note, f"mles_tx {machine['mles_tx']}; {flags}; TLS, messages of 128 bytes where nothing else is said", "")
-    results: list[Result] = []
-    if workloads:
-        say(header(bench.names))
-    for workload in workloads:
-        results.append(bench.result(workload))
-        say(*result_lines(results[-1], bench.names))
-    if workloads:
-        say(NOTE)
+    tables: dict[str, list[Result]] = {}
+    for reference, rows in groupby(workloads, lambda workload: workload.kind.references[0]):
+        for workload in rows:
+            servers = bench.names(workload.kind)
+            if reference not in tables:
+                say(*([""] if tables else []), header(servers, workload.kind))
+            tables.setdefault(reference, []).append(bench.result(workload))
+            say(*result_lines(tables[reference][-1], servers))
+        say(NOTES[reference])
+    results = [result for table in tables.values() for result in table]
     drawn: list[tuple[Curve, list[Result]]] = []
     for curve in curves:
         drawn.append((curve, [bench.result(workload) for _, workload in curve.points]))
-        say("", *curve_lines(*drawn[-1], bench.names))
+        say("", *curve_lines(*drawn[-1], bench.names(Kind.FANOUT)))
 
     directory = output / datetime.now().strftime("%Y%m%d-%H%M%S")
     directory.mkdir(parents=True)
@@ -187,12 +194,13 @@ def _measure(
     }
     (directory / "results.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
     (directory / "table.txt").write_text("\n".join(text) + "\n", "utf-8")
-    if results:
-        (directory / "workloads.svg").write_text(bar_chart(results, bench.names, note), "utf-8")
+    for reference, table in tables.items():
+        servers = bench.names(table[0].workload.kind)
+        (directory / _CHARTS[reference]).write_text(bar_chart(table, servers, note), "utf-8")
     if drawn:
-        (directory / "growth.svg").write_text(line_chart(drawn, bench.names, note), "utf-8")
+        (directory / "growth.svg").write_text(line_chart(drawn, bench.names(Kind.FANOUT), note), "utf-8")
     print(f"\nwritten to {directory}")
-    broken = sum(bool(result.errors(server)) for result in every.values() for server in bench.names)
+    broken = sum(bool(result.errors(server)) for result in every.values() for server in result.samples)
     if broken:
         print(f"bench: {broken} measurements have failed, see ERROR above", file=sys.stderr)
     return 1 if broken else 0

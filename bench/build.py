@@ -1,4 +1,4 @@
-"""Builds the two C programs of the benchmark: the load generator and the floor."""
+"""Builds the C programs of the benchmark: the load generators, for members and for pages, and the floor."""
 
 import os
 import shutil
@@ -22,11 +22,12 @@ class Programs:
     """Where the built programs are."""
 
     generator: Path
+    web_generator: Path
     floor: Path
 
 
 def build(directory: Path) -> Programs:
-    """Compile both into a directory, with `$CC` or cc.
+    """Compile them into a directory, with `$CC` or cc.
 
     Raises:
         BuildError: there is no compiler, or something it needs is missing.
@@ -34,8 +35,12 @@ def build(directory: Path) -> Programs:
     compiler = shutil.which(os.environ.get("CC") or "cc")
     if compiler is None:
         raise BuildError("there is no C compiler: on Debian, apt-get install gcc libc6-dev libssl-dev (or set CC)")
-    programs = Programs(directory / "loadgen", directory / "floor")
-    for program, sources in ((programs.generator, ("loadgen.c", "client.c", "dial.c")), (programs.floor, ("floor.c",))):
+    programs = Programs(directory / "loadgen", directory / "webload", directory / "floor")
+    for program, sources in (
+        (programs.generator, ("loadgen.c", "client.c", "dial.c", "measure.c")),
+        (programs.web_generator, ("webload.c", "dial.c", "measure.c")),
+        (programs.floor, ("floor.c",)),
+    ):
         files = [str(_SOURCES / source) for source in sources]
         command = [compiler, *_FLAGS, "-o", str(program), *files, *_LIBRARIES]
         ran = subprocess.run(command, capture_output=True, text=True)

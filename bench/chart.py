@@ -13,7 +13,8 @@ from .workloads import Curve, Kind
 
 __all__ = ["bar_chart", "line_chart"]
 
-_COLOURS = {"ours": "#1f6fb4", "naive": "#d98324", "floor": "#7a8288"}
+_COLOURS = {"ours": "#1f6fb4", "naive": "#d98324", "floor": "#7a8288", "plain": "#d98324"}
+_COLOURS |= {"serving": "#1f6fb4", "alone": "#7a8288"}
 _MORE_COLOURS = ("#3d8f4f", "#8a5aa8", "#b23a48", "#5c4b37")
 _INK, _FAINT = "#222222", "#dddddd"
 
@@ -30,6 +31,8 @@ _WHAT = {
     Kind.FANOUT: "CPU for each delivery",
     Kind.JOIN: "CPU for each join",
     Kind.IDLE: "memory of each member",
+    Kind.WEB: "CPU for each request",
+    Kind.PAIR: "p99 of a delivery",
 }
 
 
@@ -98,7 +101,7 @@ def bar_chart(results: Sequence[Result], servers: Sequence[str], note: str) -> s
         note: what the figures were measured on.
     """
     height = 28 + len(servers) * (_BAR + 4) + 26
-    drawing = _Drawing(*_size(len(results), height), "Cost on the server: shorter is better", note)
+    drawing = _Drawing(*_size(len(results), height), "Shorter is better", note)
     for number, result in enumerate(results):
         _bars(drawing, *_place(number, height), result, servers)
     return str(drawing)
@@ -106,10 +109,13 @@ def bar_chart(results: Sequence[Result], servers: Sequence[str], note: str) -> s
 
 def _bars(drawing: _Drawing, left: float, top: float, result: Result, servers: Sequence[str]) -> None:
     kind = result.workload.kind
+    reference = kind.references[0]
     drawing.text(left, top + 16, result.workload.title, size=13, font_weight="bold")
-    drawing.text(left + _PANEL_WIDTH, top + 16, f"{_WHAT[kind]}, {kind.value}", anchor="end", size=10)
+    drawing.text(left + _PANEL_WIDTH, top + 16, f"{_WHAT[kind]}, {kind.unit}", anchor="end", size=10)
     values = {server: result.value(server) for server in servers}
-    longest = max((value for value in values.values() if value), default=1.0)
+    compared, promise = values.get(reference), result.workload.promise
+    promised = compared * promise if compared and promise is not None else None
+    longest = max((value for value in (*values.values(), promised) if value), default=1.0)
     start, room = left + _LABELS, _PANEL_WIDTH - _LABELS - _VALUES
     for number, server in enumerate(servers):
         y = top + 24 + number * (_BAR + 4)
@@ -121,15 +127,14 @@ def _bars(drawing: _Drawing, left: float, top: float, result: Result, servers: S
             drawing.text(start + 4, y + 13, "not known")
         else:
             drawing.bar(start, y, value / longest * room, _BAR, _colour(server, servers))
-            ratio = result.ratio(server, "naive")
-            beside = f" ({ratio:.2f} of naive)" if ratio is not None and server != "naive" else ""
+            ratio = result.ratio(server, reference)
+            beside = f" ({ratio:.2f} of {reference})" if ratio is not None and server != reference else ""
             drawing.text(start + room + 10, y + 13, figure(value) + beside, size=11)
-    naive, promise = values.get("naive"), result.workload.promise
-    if naive and promise is not None:
-        x = start + naive * promise / longest * room
+    if promised is not None:
+        x = start + promised / longest * room
         bottom = top + 24 + len(servers) * (_BAR + 4)
         drawing.line([(x, top + 22), (x, bottom)], _INK, 1.5, "3 3")
-        drawing.text(x, bottom + 11, f"promised: {promise:.2f} of naive", anchor="middle", size=10)
+        drawing.text(x, bottom + 11, f"promised: {promise:.2f} of {reference}", anchor="middle", size=10)
 
 
 def line_chart(curves: Sequence[tuple[Curve, Sequence[Result]]], servers: Sequence[str], note: str) -> str:
@@ -169,7 +174,7 @@ def _curve(
     for decade in range(low, high + 1):
         drawing.line([(start, y_of(10.0**decade)), (end, y_of(10.0**decade))], _FAINT)
         drawing.text(start - 6, y_of(10.0**decade) + 4, f"{10.0**decade:g}", anchor="end", size=11)
-    drawing.text(left, top + 33, results[0].workload.kind.value, size=11)
+    drawing.text(left, top + 33, results[0].workload.kind.unit, size=11)
     for index, (size, _) in enumerate(curve.points[: len(results)]):
         drawing.text(x_of(index), bottom + 16, f"{size:,}", anchor="middle", size=11)
     drawing.text((start + end) / 2, bottom + 32, curve.axis, anchor="middle", size=11)

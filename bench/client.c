@@ -2,15 +2,14 @@
 #define _GNU_SOURCE
 #include "client.h"
 #include "dial.h"
+#include "measure.h"
 #include <errno.h>
 #include <openssl/err.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SCRATCH (256 * 1024)
@@ -21,25 +20,6 @@ static int epoll, timer;
 static uint64_t timer_at;
 static SSL_CTX *context;
 static char timer_mark, input_mark;
-
-uint64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-void fail(const char *format, ...) {
-  char text[512];
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
-  va_end(arguments);
-  for (char *p = text; *p; p++)
-    if (*p < ' ' || *p > '~' || *p == '"' || *p == '\\') *p = '?';
-  printf("{\"error\": \"%s\"}\n", text);
-  fflush(stdout);
-  _exit(1);
-}
 
 /* ---- setting up */
 

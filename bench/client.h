@@ -43,11 +43,6 @@ void on_joined(struct client *c);
 void on_message(struct client *c, const uint8_t *payload, size_t length);
 void on_input(void); /* a line can be read from standard input, see clients_watch_input */
 
-uint64_t now_ns(void);
-
-/* Prints {"error": ...} and ends with exit code 1. */
-_Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
 /* Before anything else. `connections`: how many there will be; descriptors for that many are made sure of. */
 void clients_start(int connections);
 void clients_watch_input(void);

@@ -1,11 +1,12 @@
 /* dial.c - see dial.h. */
 #define _GNU_SOURCE
 #include "dial.h"
-#include "client.h"
+#include "measure.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 

@@ -3,6 +3,7 @@
 #define BENCH_HISTOGRAM_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 #define STEPS 64
 static uint64_t histogram[64 * STEPS], n_values, largest;
@@ -32,6 +33,13 @@ static uint64_t percentile(double share) {
     if (seen > wanted) return value_of(i);
   }
   return largest;
+}
+
+/* A member of a JSON object: nanoseconds that were recorded, in microseconds. */
+static void print_latencies(void) {
+  printf("\"latency_us\": {\"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}, ",
+         (double)percentile(0.5) / 1e3, (double)percentile(0.9) / 1e3, (double)percentile(0.99) / 1e3,
+         (double)percentile(0.999) / 1e3, (double)largest / 1e3);
 }
 
 #endif

@@ -15,18 +15,17 @@
 #define _GNU_SOURCE
 #include "client.h"
 #include "histogram.h"
+#include "measure.h"
 #include <errno.h>
 #include <getopt.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SECOND 1000000000ull
 /* Nothing has happened for this long, though something should: the measurement has failed. */
 #define STALL (20 * SECOND)
 /* Servers have this long to let everybody go. It is not measured, and no fault when it is not enough. */
 #define LEAVE (20 * SECOND)
-#define MAX_PROCESSES 64
 
 enum mode { NONE, FANOUT, JOIN, HOLD, FILL };
 
@@ -34,44 +33,9 @@ static enum mode mode;
 static int channels = 1, idle_channels, subscribers = 100, publishers = 1, window = 1, total = 100, parallel = 64;
 static size_t message_bytes = 128;
 static double rate, seconds = 2, warm_up = 0.5;
-static pid_t processes[MAX_PROCESSES];
-static int n_processes;
 
 static struct client **members;
 static int n_opened, n_joined;
-
-/* ---- CPU time, user and system, in seconds */
-
-static double clock_seconds(clockid_t clock) {
-  struct timespec t;
-  if (clock_gettime(clock, &t)) fail("a process that is measured has ended");
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Of the server's processes together: utime and stime of /proc/PID/stat, but not rounded to a hundredth. */
-static double server_cpu(void) {
-  double sum = 0;
-  for (int i = 0; i < n_processes; i++) {
-    clockid_t clock;
-    if (clock_getcpuclockid(processes[i], &clock)) fail("there is no process %d", (int)processes[i]);
-    sum += clock_seconds(clock);
-  }
-  return sum;
-}
-
-static void print_latencies(void) {
-  printf("\"latency_us\": {\"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}, ",
-         (double)percentile(0.5) / 1e3, (double)percentile(0.9) / 1e3, (double)percentile(0.99) / 1e3,
-         (double)percentile(0.999) / 1e3, (double)largest / 1e3);
-}
-
-static void print_cpu(double server_seconds, double own_seconds, double elapsed) {
-  printf("\"generator_cpu\": %.3f, ", own_seconds / elapsed);
-  if (n_processes)
-    printf("\"server_cpu_s\": %.6f", server_seconds);
-  else
-    printf("\"server_cpu_s\": null");
-}
 
 /* ---- joining and leaving */
 
@@ -235,14 +199,13 @@ static void fanout(void) {
 
   uint64_t begin = now_ns(), warm = begin + (uint64_t)(warm_up * 1e9);
   exchange(begin, warm, false);
-  double cpu = server_cpu(), own = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+  struct cpu cpu = cpu_now();
   uint64_t start = now_ns(), sent_before = sent_total;
   measuring = true;
   exchange(begin, start + (uint64_t)(seconds * 1e9), false);
   measuring = false;
   double elapsed = (double)(now_ns() - start) / 1e9;
-  cpu = server_cpu() - cpu;
-  own = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - own;
+  cpu = cpu_since(cpu);
   uint64_t sent = sent_total - sent_before;
   exchange(begin, UINT64_MAX, true);
 
@@ -251,7 +214,7 @@ static void fanout(void) {
   printf("\"deliveries\": %lu, \"lost\": %ld, \"out_of_order\": %lu, ", deliveries,
          (long)(sent_total * others - delivered_total), out_of_order);
   print_latencies();
-  print_cpu(cpu, own, elapsed);
+  print_cpu(cpu, elapsed);
   printf("}\n");
   fflush(stdout);
   leave_all();
@@ -268,15 +231,14 @@ void on_joined(struct client *c) {
 
 static void join(void) {
   members = calloc((size_t)total, sizeof *members);
-  double cpu = server_cpu(), own = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+  struct cpu cpu = cpu_now();
   uint64_t start = now_ns();
   open_members(total);
   double elapsed = (double)(now_ns() - start) / 1e9;
-  cpu = server_cpu() - cpu;
-  own = clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - own;
+  cpu = cpu_since(cpu);
   printf("{\"mode\": \"join\", \"joins\": %d, \"seconds\": %.3f, ", total, elapsed);
   print_latencies();
-  print_cpu(cpu, own, elapsed);
+  print_cpu(cpu, elapsed);
   printf("}\n");
 }
 
@@ -340,13 +302,6 @@ static const char usage[] =
     "  hold:   -n MOST -c CHANNELS      fill: -n MESSAGES -b BYTES\n"
     "loadgen -v: the version of OpenSSL\n";
 
-static int number(const char *text, int least) {
-  char *end;
-  long value = strtol(text, &end, 10);
-  if (*end || end == text || value < least || value > 100000000) fail("not a number of %d or more: %s", least, text);
-  return (int)value;
-}
-
 static enum mode mode_of(const char *name) {
   static const char *const names[] = {"", "fanout", "join", "hold", "fill"};
   for (int i = FANOUT; i <= FILL; i++)
@@ -377,10 +332,7 @@ static void parse_options(int argc, char **argv) {
     case 'W': warm_up = strtod(optarg, NULL); break;
     case 'n': total = number(optarg, 1); break;
     case 'k': parallel = number(optarg, 1); break;
-    case 'q':
-      if (n_processes == MAX_PROCESSES) fail("too many processes");
-      processes[n_processes++] = number(optarg, 1);
-      break;
+    case 'q': measure_process(number(optarg, 1)); break;
     default: fail("wrong option");
     }
   }

@@ -29,7 +29,7 @@ def profile(programs: Programs, directory: Path, workload: Workload, effort: Eff
     target = start_ours(directory, workload.history, (sys.executable, "-m", "cProfile", "-o", str(file)))
     assert target.process is not None
     try:
-        measure(programs.generator, target, workload, effort.seconds, effort.warm_up)
+        measure(programs, target, workload, effort.seconds, effort.warm_up)
     finally:
         target.process.stop()
     pstats.Stats(str(file), stream=output).sort_stats("tottime").print_stats(_FUNCTIONS)

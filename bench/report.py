@@ -5,14 +5,22 @@ from dataclasses import asdict
 from typing import Any
 
 from .results import Result, middle
-from .workloads import Curve
+from .workloads import Curve, Kind
 
-__all__ = ["NOTE", "curve_lines", "figure", "header", "latency", "result_json", "result_lines"]
+__all__ = ["NOTES", "curve_lines", "figure", "header", "latency", "result_json", "result_lines"]
 
-#: What stands below the table.
-NOTE = """\
+#: What stands below the tables, by the first of their references.
+NOTES = {
+    "naive": """\
 cost: CPU of the server for each delivery (µs) or join (ms), or its memory for each idle member (KiB); median of rounds.
-ratios: the median of the rounds' ratios. promise: the largest ratio to naive. p50, p99: of a delivery, or of a join."""
+ratios: the median of the rounds' ratios. promise: the largest ratio to naive. p50, p99: of a delivery or of a join.""",
+    "plain": """\
+cost: CPU of the server for each request, over 32 connections that are kept open and say what browsers take.
+plain: twisted.web.static.File in a Site. p50, p99: of a whole answer, with every connection waiting in line.""",
+    "alone": """\
+cost: the p99 of a message between two members of our server, while 32 connections ask for files as fast as they can,
+and alone. The server, the members and those who ask share the cores. per second: of messages, or of files served.""",
+}
 
 _TITLE = 41
 
@@ -37,24 +45,26 @@ def latency(microseconds: float | None) -> str:
     return f"{figure(microseconds / 1e6)} s"
 
 
-def header(servers: Sequence[str]) -> str:
-    """The first line of the table."""
-    titles = _columns("cost", "÷ naive", "÷ floor", "promise", "per second", "p50", "p99")
+def header(servers: Sequence[str], kind: Kind = Kind.FANOUT) -> str:
+    """The first line of the table that a kind of workload is in."""
+    one, other, *_ = (*(f"÷ {name}" for name in kind.references), "")
+    titles = _columns("cost", one, other, "promise", "per second", "p50", "p99")
     return f"{'workload':<{_TITLE}} {'server':<{_width(servers)}} {titles}"
 
 
 def result_lines(result: Result, servers: Sequence[str]) -> Iterator[str]:
     """A workload's lines in the table, one for each server and one for each error."""
     promise = result.workload.promise
+    one, other, *_ = (*result.workload.kind.references, "")
     for server in [server for server in servers if server in result.samples]:
         samples = result.samples[server]
         title = result.workload.title if server == servers[0] else ""
         value = result.value(server)
         verdict = result.verdict(server) if server == servers[0] else ""
         cells = _columns(
-            f"{figure(value)} {result.workload.kind.value}" if value is not None else "-",
-            figure(result.ratio(server, "naive")),
-            figure(result.ratio(server, "floor")),
+            f"{figure(value)} {result.workload.kind.unit}" if value is not None else "-",
+            figure(result.ratio(server, one)),
+            figure(result.ratio(server, other)) if other else "",
             f"≤ {promise:.2f} {verdict:<4}" if promise is not None and server == servers[0] else "",
             figure(middle([sample.per_second for sample in samples])),
             latency(middle([sample.p50_us for sample in samples])),
@@ -75,7 +85,7 @@ def _columns(*cells: str) -> str:
 
 def curve_lines(curve: Curve, results: Sequence[Result], servers: Sequence[str]) -> Iterator[str]:
     """A curve as a small table: a column for each size, a line for each server."""
-    yield f"{curve.title} ({results[0].workload.kind.value})"
+    yield f"{curve.title} ({results[0].workload.kind.unit})"
     yield f"  {curve.axis:<{_TITLE}}" + "".join(f"{size:>10,}" for size, _ in curve.points[: len(results)])
     for server in servers:
         if any(server in result.samples for result in results):
@@ -95,13 +105,12 @@ def result_json(result: Result) -> dict[str, Any]:
     return {
         **asdict(result.workload),
         "kind": result.workload.kind.name.lower(),
-        "unit": result.workload.kind.value,
+        "unit": result.workload.kind.unit,
         "servers": {
             server: {
                 "value": result.value(server),
-                "ratio_to_naive": result.ratio(server, "naive"),
-                "ratio_to_floor": result.ratio(server, "floor"),
-                "verdict": result.verdict(server) if server == "ours" else "",
+                **{f"ratio_to_{other}": result.ratio(server, other) for other in result.workload.kind.references},
+                "verdict": result.verdict(server) if server == result.workload.kind.subject else "",
                 "errors": result.errors(server),
                 "rounds": [asdict(sample) for sample in samples],
             }

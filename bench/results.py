@@ -16,8 +16,8 @@ class Sample:
 
     Args:
         value: in the unit of the workload's kind.
-        per_second: deliveries or joins.
-        p50_us: the median latency, of a delivery or a join, in microseconds.
+        per_second: deliveries, joins or requests.
+        p50_us: the median latency, of a delivery, a join or a request, in microseconds.
         p99_us: its 99th percentile.
         raw: all the generator has said.
         error: what went wrong; there are no figures then.
@@ -65,8 +65,9 @@ class Result:
         return middle([one.value / two.value if one.value and two.value else None for one, two in pairs])
 
     def verdict(self, server: str) -> str:
-        """`ok` or `over`, as the promised ratio to the naive server is kept or not; empty: not known."""
-        ratio = self.ratio(server, "naive")
-        if self.workload.promise is None or ratio is None or server == "naive":
+        """`ok` or `over`, as the promised ratio to the first reference is kept or not; empty: not known."""
+        reference = self.workload.kind.references[0]
+        ratio = self.ratio(server, reference)
+        if self.workload.promise is None or ratio is None or server == reference:
             return ""
         return "ok" if ratio <= self.workload.promise else "over"

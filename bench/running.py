@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 
 from .build import Programs
-from .generator import GeneratorError, measure
+from .generator import GeneratorError, measure, measure_pair
+from .pages import PAGE
 from .results import Result, Sample
-from .servers import Process, ServerError, Target, start_floor, start_naive, start_ours, stop_all
+from .servers import Process, ServerError, Target, start_floor, start_naive, start_ours, start_plain, stop_all
 from .workloads import Kind, Workload
 
 __all__ = ["Bench", "Effort", "raise_descriptors"]
@@ -21,6 +22,7 @@ __all__ = ["Bench", "Effort", "raise_descriptors"]
 _SPARE_DESCRIPTORS = 1000
 
 _PROBE = Workload("probe", "does it answer?", Kind.JOIN, count=1)
+_WEB_PROBE = Workload("probe", "does it answer?", Kind.WEB, count=1, page=PAGE)
 
 
 class Effort:
@@ -54,29 +56,35 @@ class Bench:
     """The servers side by side, and the measurements. It is a context: at its end no process of it is left.
 
     Args:
-        programs: the load generator and the floor.
+        programs: the load generators and the floor.
         directory: for certificates and logs.
         others: servers that run already.
         effort: how much is measured.
+        kinds: what is going to be measured: servers that none of it needs are not started.
     """
 
-    def __init__(self, programs: Programs, directory: Path, others: Sequence[Target], effort: Effort) -> None:
+    def __init__(
+        self, programs: Programs, directory: Path, others: Sequence[Target], effort: Effort, kinds: Collection[Kind]
+    ) -> None:
         self._programs = programs
         self._directory = directory
         self._effort = effort
         self._processes: list[Process] = []
         self._others = list(others)
         self._starts: dict[str, Callable[[], Target]] = {
-            "ours": lambda: start_ours(directory),
+            "ours": lambda: start_ours(directory),  # the first one: the others take its certificate and files
             "naive": lambda: start_naive(directory),
             "floor": lambda: start_floor(directory, programs.floor),
+            "plain": lambda: start_plain(directory),
         }
+        needed = {"ours"}.union(*(kind.references for kind in kinds))
+        self._needed = [name for name in self._starts if name in needed]
         self._own: dict[str, Target] = {}
         self._done: dict[Workload, Result] = {}
 
     def __enter__(self) -> "Bench":
         try:
-            for name in self._starts:
+            for name in self._needed:
                 self._own[name] = self._start(self._starts[name])
             for other in self._others:
                 self._probe(other)
@@ -90,10 +98,10 @@ class Bench:
     ) -> None:
         stop_all(self._processes)
 
-    @property
-    def names(self) -> list[str]:
-        """What the servers are called, ours first."""
-        return [*self._starts, *(other.name for other in self._others)]
+    def names(self, kind: Kind) -> list[str]:
+        """What the lines of a kind of workload are called, ours first."""
+        others = [] if kind in (Kind.WEB, Kind.PAIR) else [other.name for other in self._others]
+        return [kind.subject, *kind.references, *others]
 
     def result(self, workload: Workload) -> Result:
         """Measure a workload on all servers in turn, round by round. Equal workloads are measured once."""
@@ -109,7 +117,15 @@ class Bench:
                 start = partial(start_ours, self._directory, workload.history)
                 result.add("ours", self._sample_fresh(start, workload, number))
                 continue
-            for target in [*(self._own[name] for name in self._starts), *self._others]:
+            if workload.kind is Kind.PAIR:
+                for name in reversed(self.names(workload.kind)):
+                    target = self._own["ours"]
+                    result.add(name, self._sample(target, workload, number, name))
+                    if result.samples[name][-1].error:
+                        self._revive(target)
+                continue
+            own = [self._own[name] for name in self.names(workload.kind) if name in self._starts]
+            for target in [*own, *([] if workload.kind is Kind.WEB else self._others)]:
                 if workload.kind is Kind.IDLE and target.process is not None:
                     sample = self._sample_fresh(self._starts[target.name], workload, number)
                 else:
@@ -130,16 +146,17 @@ class Bench:
         finally:
             self._stop(target)
 
-    def _sample(self, target: Target, workload: Workload, number: int) -> Sample:
+    def _sample(self, target: Target, workload: Workload, number: int, name: str = "") -> Sample:
         """One run. What goes wrong is a sample as well."""
-        print(f"{workload.name}: round {number + 1}, {target.name}", file=sys.stderr, flush=True)
+        print(f"{workload.name}: round {number + 1}, {name or target.name}", file=sys.stderr, flush=True)
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         needed = workload.connections + _SPARE_DESCRIPTORS
         if target.process is not None and limit != resource.RLIM_INFINITY and limit < needed:
             return Sample(error=f"needs {needed} descriptors, the limit is {limit}: raise it (ulimit -Hn, fs.nr_open)")
         try:
             seconds, warm_up = self._effort.seconds, self._effort.warm_up
-            sample = measure(self._programs.generator, target, workload, seconds, warm_up)
+            run = measure_pair if name == Kind.PAIR.subject else measure
+            sample = run(self._programs, target, workload, seconds, warm_up)
             if target.process is not None:
                 target.process.check()
         except (GeneratorError, ServerError) as error:
@@ -178,7 +195,8 @@ class Bench:
             ServerError: it does not.
         """
         try:
-            measure(self._programs.generator, replace(target, pids=()), _PROBE, 1.0, 0.0)
+            probe = _WEB_PROBE if target.name == "plain" else _PROBE
+            measure(self._programs, replace(target, pids=()), probe, 0.1, 0.0)
         except GeneratorError as error:
             raise ServerError(f"{target.name} does not answer: {_why(target, error)}") from None
 

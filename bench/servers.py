@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .pages import write_site
+
 __all__ = [
     "OUR_FLAGS",
     "Process",
@@ -27,10 +29,14 @@ __all__ = [
     "start_floor",
     "start_naive",
     "start_ours",
+    "start_plain",
     "stop_all",
 ]
 
 ROOT = Path(__file__).parents[1]
+
+#: The host of all of them: our own certificate is for it, and its site has the name.
+_HOST = "localhost"
 
 #: What a load generator on one address needs. Everything else is as shipped: history, other limits, metrics, logging.
 OUR_FLAGS = ("--rate-limit", "0", "--per-ip-limit", "0")
@@ -165,14 +171,20 @@ class Target:
         return ["-a", self.address, "-o", self.host, "-p", str(self.port), "-t", tls, *cpu]
 
 
-def our_command(cache: Path, history: int | None = None) -> list[str]:
-    """How our server is started: with the command of this environment, on a free port of the loopback address."""
+def our_command(directory: Path, history: int | None = None) -> list[str]:
+    """How our server is started: with the command of this environment, on a free port of the loopback address.
+
+    Args:
+        directory: for its certificate; with the sites it serves.
+        history: the length of histories; None: as shipped.
+    """
     command = Path(sys.executable).with_name("mles-tx")
     if not command.exists():
         raise ServerError(f"there is no {command}: run it by `make bench`, or pip install --editable .")
-    where = ("--domains", "localhost", "--interface", "127.0.0.1", "--port", "0", "--cache", str(cache))
+    where = ("--domains", _HOST, "--interface", "127.0.0.1", "--port", "0")
+    files = ("--cache", str(directory / "cache"), "--wwwroot", str(directory / "www"))
     limit = () if history is None else ("--limit", str(max(1, history)))
-    return [str(command), "serve", *where, *OUR_FLAGS, *limit]
+    return [str(command), "serve", *where, *files, *OUR_FLAGS, *limit]
 
 
 def start_ours(directory: Path, history: int | None = None, prefix: Sequence[str] = ()) -> Target:
@@ -183,7 +195,8 @@ def start_ours(directory: Path, history: int | None = None, prefix: Sequence[str
         history: the length of histories; None: as shipped.
         prefix: what to run it under, a profiler for example.
     """
-    command = [*prefix, *our_command(directory / "cache", history)]
+    write_site(_site(directory))
+    command = [*prefix, *our_command(directory, history)]
     return _started("ours", Process(command, directory / "ours.log"), r"wss://localhost:(\d+)/")
 
 
@@ -199,8 +212,19 @@ def start_floor(directory: Path, program: Path) -> Target:
     return _started("floor", process, r"listening on (\d+)\n")
 
 
+def start_plain(directory: Path) -> Target:
+    """Start the obvious server of static files, with the certificate and the files of ours."""
+    program = Path(__file__).with_name("static_file.py")
+    command = [sys.executable, str(program), str(_certificate(directory)), str(_site(directory))]
+    return _started("plain", Process(command, directory / "plain.log"), r"listening on (\d+)\n")
+
+
+def _site(directory: Path) -> Path:
+    return directory / "www" / _HOST
+
+
 def _certificate(directory: Path) -> Path:
-    return directory / "cache" / "self-signed" / "localhost.pem"
+    return directory / "cache" / "self-signed" / f"{_HOST}.pem"
 
 
 def _started(name: str, process: Process, pattern: str) -> Target:
@@ -209,7 +233,7 @@ def _started(name: str, process: Process, pattern: str) -> Target:
     except BaseException:
         process.stop()
         raise
-    return Target(name, "localhost", "127.0.0.1", port, True, (process.pid,), process)
+    return Target(name, _HOST, "127.0.0.1", port, True, (process.pid,), process)
 
 
 def external(url: str, pids: Sequence[int] = ()) -> Target:

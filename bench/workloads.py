@@ -6,15 +6,34 @@ A workload says what load there is. It knows nothing of servers, processes or re
 from dataclasses import dataclass
 from enum import Enum
 
+from .pages import BROWSER_CODINGS, DOWNLOAD, LARGE_SCRIPT, PAGE, PICTURE, SCRIPT, Page
+
 __all__ = ["CURVES", "WORKLOADS", "Curve", "Kind", "Workload", "find", "names"]
 
 
 class Kind(Enum):
     """What a workload does, and what is told of it."""
 
-    FANOUT = "µs"  # server CPU for each delivery
-    JOIN = "ms"  # server CPU for each join
-    IDLE = "KiB"  # resident memory of the server for each member
+    FANOUT = "fanout"  # server CPU for each delivery
+    JOIN = "join"  # server CPU for each join
+    IDLE = "idle"  # resident memory of the server for each member
+    WEB = "web"  # server CPU for each request for a static file
+    PAIR = "pair"  # latency between two members, 99th percentile, while static files are asked for
+
+    @property
+    def unit(self) -> str:
+        """The unit of its figures."""
+        return {Kind.JOIN: "ms", Kind.IDLE: "KiB"}.get(self, "µs")
+
+    @property
+    def subject(self) -> str:
+        """What promises are about."""
+        return "serving" if self is Kind.PAIR else "ours"
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What that is held against; promises are about the first one."""
+        return {Kind.WEB: ("plain",), Kind.PAIR: ("alone",)}.get(self, ("naive", "floor"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +49,11 @@ class Workload:
         window: messages each publisher keeps in flight, unless there is a `rate`.
         rate: messages a second of all publishers together; 0: as many as the window allows.
         message_bytes: the size of a message.
-        count: how many join (JOIN), or are there in the end (IDLE).
+        count: how many join (JOIN), are there in the end (IDLE), or ask for static files (WEB, PAIR).
+        page: the file they ask for.
         history: messages the channel's history holds and keeps at; the server is one of our own, with just that limit.
             None: the limit as shipped.
-        promise: the largest ratio to the naive server that is promised.
+        promise: the largest ratio to the first of the references that is promised.
         most_rounds: where one round takes long.
         in_quick: whether `--quick` measures it.
     """
@@ -49,6 +69,7 @@ class Workload:
     rate: float = 0.0
     message_bytes: int = 128
     count: int = 0
+    page: Page | None = None
     history: int | None = None
     promise: float | None = None
     most_rounds: int | None = None
@@ -57,9 +78,10 @@ class Workload:
     @property
     def connections(self) -> int:
         """The most that are open at one time."""
-        if self.kind is not Kind.FANOUT:
+        if self.kind not in (Kind.FANOUT, Kind.PAIR):
             return self.count
-        return self.channels * (self.subscribers + self.publishers) + self.idle_channels
+        asking = self.count if self.kind is Kind.PAIR else 0
+        return asking + self.channels * (self.subscribers + self.publishers) + self.idle_channels
 
     def arguments(self, seconds: float, warm_up: float) -> list[str]:
         """The load generator's arguments. Idle members are asked for on its standard input.
@@ -73,11 +95,24 @@ class Workload:
                 chosen = ["-m", "join", "-n", self.count]
             case Kind.IDLE:
                 chosen = ["-m", "hold", "-n", self.count]
-            case Kind.FANOUT:
+            case Kind.WEB:
+                return self.web_arguments(seconds, warm_up)
+            case Kind.FANOUT | Kind.PAIR:
                 load = ["-r", self.rate] if self.rate else ["-w", self.window]
                 members = ["-s", self.subscribers, "-u", self.publishers, "-i", self.idle_channels]
                 chosen = ["-m", "fanout", *members, "-b", self.message_bytes, *load, "-d", seconds, "-W", warm_up]
         return [str(argument) for argument in (*chosen, "-c", self.channels, "-e", self.history or 0)]
+
+    def web_arguments(self, seconds: float, warm_up: float) -> list[str]:
+        """The arguments of the load generator for static files.
+
+        Args:
+            seconds: how long requests are measured; 0: until the end of its standard input.
+            warm_up: seconds of the same load before that.
+        """
+        assert self.page is not None
+        asked = ["-f", f"/{self.page.name}", "-E", BROWSER_CODINGS]
+        return [*asked, "-n", str(self.count), "-d", str(seconds), "-W", str(warm_up)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +138,21 @@ _LARGEST = Workload(
     "10k-members", "1x10000, P1, W4: largest channel", subscribers=10_000, window=4, most_rounds=1, in_quick=False
 )
 
-#: The rows of the table. CxS: channels and subscribers of each; P: publishers of each; W: messages in flight of each.
+#: Connections that ask for static files. A browser opens six.
+_ASKING = 32
+
+
+def _web(name: str, title: str, page: Page, promise: float | None = 0.33, in_quick: bool = True) -> Workload:
+    return Workload(name, title, Kind.WEB, count=_ASKING, page=page, promise=promise, in_quick=in_quick)
+
+
+def _pair(name: str, title: str, page: Page, in_quick: bool = True) -> Workload:
+    return Workload(
+        name, title, Kind.PAIR, subscribers=1, rate=500.0, count=_ASKING, page=page, promise=2.0, in_quick=in_quick
+    )
+
+
+#: The rows of the tables. CxS: channels and subscribers of each; P: publishers of each; W: messages in flight of each.
 WORKLOADS = (
     Workload("saturated", "1x100, P1, W32: saturated fan-out", window=32, promise=0.10),
     _LARGE,
@@ -129,6 +178,15 @@ WORKLOADS = (
     Workload("idle", "memory of an idle TLS member", Kind.IDLE, channels=1500, count=1500, promise=0.9, most_rounds=1),
     Workload("large-messages", "1x100, P1, W4: 64 KiB messages", window=4, message_bytes=65536),
     _LARGEST,
+    _web("page", "page of 1 KiB", PAGE),
+    _web("script", "script of 10 KiB", SCRIPT, in_quick=False),
+    _web("large-script", "script of 300 KiB", LARGE_SCRIPT),
+    _web("picture", "picture of 100 KiB", PICTURE),
+    _web("download", "download of 1 MiB, from the disk", DOWNLOAD, promise=None, in_quick=False),
+    _pair("pair-page", "pair, 500/s; pages of 1 KiB", PAGE),
+    _pair("pair-script", "pair, 500/s; scripts of 300 KiB", LARGE_SCRIPT, in_quick=False),
+    _pair("pair-picture", "pair, 500/s; pictures of 100 KiB", PICTURE, in_quick=False),
+    _pair("pair-download", "pair, 500/s; downloads of 1 MiB", DOWNLOAD, in_quick=False),
 )
 
 

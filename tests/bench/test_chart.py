@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.chart import bar_chart, line_chart
 from bench.results import Result, Sample
-from bench.workloads import Curve, Workload
+from bench.workloads import Curve, Kind, Workload
 
 SERVERS = ["ours", "naive", "wss://example.org:8443"]
 
@@ -47,6 +47,19 @@ class BarTests(SynchronousTestCase):
         written = texts(bar_chart([result("one", 1.0, 4.0)], SERVERS[:2], "measured here"))
         for text in ("measured here", "one <&>", "1.00 (0.25 of naive)", "4.00", "promised: 0.50 of naive"):
             self.assertIn(text, written)
+
+    def test_pair(self) -> None:
+        """A promise that is longer than the bars is in the picture as well."""
+        made = Result(Workload("some", "some", Kind.PAIR, promise=2.0))
+        made.add("serving", Sample(150.0))
+        made.add("alone", Sample(100.0))
+        svg = bar_chart([made], ["serving", "alone"], "")
+        _, *bars = parts(svg, "rect")
+        self.assertEqual([round(bar / max(bars), 3) for bar in bars], [1.0, 0.667])
+        mark = next(ElementTree.fromstring(svg).iter(f"{_SVG}polyline"))
+        self.assertLess(float(str(mark.get("points")).split(",")[0]), 470.0)
+        self.assertIn("promised: 2.00 of alone", texts(svg))
+        self.assertIn("150 (1.50 of alone)", texts(svg))
 
     def test_no_figures(self) -> None:
         """Where something went wrong, or nothing is known, there is a word and no bar."""

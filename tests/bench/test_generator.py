@@ -5,7 +5,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.generator import GeneratorError, parse
+from bench.generator import GeneratorError, check_body, parse
+from bench.pages import PAGE, PICTURE
 from bench.workloads import Kind
 
 FANOUT: dict[str, Any] = {
@@ -40,6 +41,17 @@ BROKEN = (
 )
 
 
+WEB: dict[str, Any] = {
+    "mode": "web",
+    "connections": 32,
+    "seconds": 2.0,
+    "requests": 20_000,
+    "body_bytes": 304,
+    "latency_us": {"p50": 700.0, "p99": 1500.0},
+    "server_cpu_s": 1.0,
+}
+
+
 class ParseTests(SynchronousTestCase):
     """A line of the load generator."""
 
@@ -55,6 +67,13 @@ class ParseTests(SynchronousTestCase):
         sample = parse(json.dumps(JOIN), Kind.JOIN)
         self.assertEqual((sample.value, sample.per_second, sample.p99_us), (1.5, 500.0, 9000.0))
 
+    def test_web(self) -> None:
+        """The cost of a request is in microseconds."""
+        sample = parse(json.dumps(WEB), Kind.WEB)
+        self.assertEqual((sample.value, sample.per_second, sample.p99_us), (50.0, 10_000.0, 1500.0))
+        error = self.assertRaises(GeneratorError, parse, json.dumps(WEB | {"requests": 0}), Kind.WEB)
+        self.assertIn("nothing was", str(error))
+
     def test_cpu_not_known(self) -> None:
         """Of a server that is elsewhere there are rates and latencies, and no cost."""
         sample = parse(json.dumps(FANOUT | {"server_cpu_s": None}), Kind.FANOUT)
@@ -66,3 +85,15 @@ class ParseTests(SynchronousTestCase):
             with self.subTest(line):
                 error = self.assertRaises(GeneratorError, parse, line, Kind.FANOUT)
                 self.assertIn(text, str(error))
+
+
+class BodyTests(SynchronousTestCase):
+    """Answers that are the file that was asked for."""
+
+    def test_sizes(self) -> None:
+        """A text may come compressed; what cannot be compressed has to have its size, and nothing may be longer."""
+        for page, size in ((PAGE, PAGE.size), (PAGE, 304), (PICTURE, PICTURE.size)):
+            check_body({"body_bytes": size}, page)
+        for page, size in ((PAGE, 0), (PAGE, PAGE.size + 1), (PICTURE, PICTURE.size - 1), (PICTURE, 0)):
+            error = self.assertRaises(GeneratorError, check_body, {"body_bytes": size}, page)
+            self.assertIn(page.name, str(error))

@@ -4,9 +4,9 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.report import curve_lines, figure, header, latency, result_json, result_lines
+from bench.report import NOTES, curve_lines, figure, header, latency, result_json, result_lines
 from bench.results import Result, Sample
-from bench.workloads import Curve, Workload
+from bench.workloads import Curve, Kind, Workload
 
 FIGURES = (
     (None, "-"),
@@ -56,6 +56,23 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(naive, "naive 5.00 µs 1.00 - 200 900 µs 4.00 ms")
         self.assertEqual(error, "naive ERROR: messages: 3 lost")
         self.assertEqual(other, "wss://example.org:8443 - - - 700 600 µs 3.00 ms")
+
+    def test_pages(self) -> None:
+        """Static files are held against the plain server alone."""
+        result = Result(Workload("some", "some page", Kind.WEB, promise=0.33))
+        result.add("ours", Sample(50.0, 20_000.0, 700.0, 1500.0))
+        result.add("plain", Sample(100.0, 10_000.0, 900.0, 4000.0))
+        ours, plain = [" ".join(line.split()) for line in result_lines(result, ["ours", "plain"])]
+        self.assertEqual(ours, "some page ours 50.0 µs 0.500 ≤ 0.33 over 20,000 700 µs 1.50 ms")
+        self.assertEqual(plain, "plain 100 µs 1.00 10,000 900 µs 4.00 ms")
+        self.assertIn("÷ plain", header(["ours", "plain"], Kind.WEB))
+        self.assertNotIn("÷ naive", header(["ours", "plain"], Kind.WEB))
+        document = result_json(result)["servers"]["ours"]
+        self.assertEqual((document["ratio_to_plain"], document["verdict"]), (0.5, "over"))
+
+    def test_notes(self) -> None:
+        """Every table has a note below it."""
+        self.assertEqual({kind.references[0] for kind in Kind}, set(NOTES))
 
     def test_columns(self) -> None:
         """Figures stand below their titles."""

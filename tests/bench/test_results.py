@@ -1,9 +1,11 @@
 """What is made of several rounds."""
 
+from collections import Counter
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.results import Result, Sample, middle
-from bench.workloads import WORKLOADS, Workload
+from bench.workloads import WORKLOADS, Kind, Workload
 
 
 def result(ours: tuple[float | None, ...], naive: tuple[float | None, ...], promise: float | None = 0.5) -> Result:
@@ -45,5 +47,15 @@ class ResultTests(SynchronousTestCase):
         self.assertEqual(result((1.1,), (2.0,)).verdict("naive"), "")
 
     def test_promised_rows(self) -> None:
-        """Nine rows have a promise."""
-        self.assertEqual(9, len([workload for workload in WORKLOADS if workload.promise is not None]))
+        """Nine rows have a promise to the naive server, four to the plain one, and four pairs to themselves alone."""
+        promised = [workload.kind.references[0] for workload in WORKLOADS if workload.promise is not None]
+        self.assertEqual({"naive": 9, "plain": 4, "alone": 4}, Counter(promised))
+
+    def test_verdict_of_a_pair(self) -> None:
+        """The latency of a pair is held against the same pair's alone, and may be the larger one."""
+        made = Result(Workload("some", "some", Kind.PAIR, promise=2.0))
+        for alone, serving in ((100.0, 190.0), (100.0, 900.0), (200.0, 380.0)):
+            made.add("alone", Sample(alone))
+            made.add("serving", Sample(serving))
+        self.assertEqual((made.ratio("serving", "alone"), made.verdict("serving")), (1.9, "ok"))
+        self.assertEqual(made.verdict("alone"), "")

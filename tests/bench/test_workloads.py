@@ -2,6 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.pages import PAGE
 from bench.workloads import CURVES, WORKLOADS, Kind, Workload, find, names
 
 
@@ -34,6 +35,35 @@ class WorkloadTests(SynchronousTestCase):
         self.assertEqual(" ".join(workload.arguments(1.0, 0.5)), "-m join -n 50 -c 1 -e 1000")
         self.assertEqual(workload.connections, 50)
 
+    def test_static_files(self) -> None:
+        """Connections ask for one file, and say what browsers take."""
+        workload = Workload("some", "some", Kind.WEB, count=32, page=PAGE)
+        self.assertEqual(
+            workload.arguments(2.0, 0.5),
+            ["-f", "/page.html", "-E", "gzip, deflate, br, zstd", "-n", "32", "-d", "2.0", "-W", "0.5"],
+        )
+        self.assertEqual(workload.connections, 32)
+
+    def test_pair(self) -> None:
+        """Two members talk while others ask for a file until they are told to end."""
+        workload = Workload("some", "some", Kind.PAIR, subscribers=1, rate=500.0, count=32, page=PAGE)
+        self.assertIn("-m fanout -s 1 -u 1", " ".join(workload.arguments(2.0, 0.5)))
+        self.assertIn("-n 32 -d 0", " ".join(workload.web_arguments(0, 0.5)))
+        self.assertEqual(workload.connections, 34)
+
+
+class KindTests(SynchronousTestCase):
+    """Kinds of workloads."""
+
+    def test_units(self) -> None:
+        """Each kind is one of its own, also where units are the same."""
+        self.assertEqual([kind.unit for kind in Kind], ["µs", "ms", "KiB", "µs", "µs"])
+
+    def test_references(self) -> None:
+        """What a kind is about is not what it is held against."""
+        for kind in Kind:
+            self.assertNotIn(kind.subject, kind.references)
+
 
 class FindTests(SynchronousTestCase):
     """The choice."""
@@ -50,7 +80,8 @@ class FindTests(SynchronousTestCase):
         """Without names there is everything; quick leaves out the curves and what takes long."""
         self.assertEqual(find([], quick=False), (list(WORKLOADS), list(CURVES)))
         workloads, curves = find([], quick=True)
-        self.assertEqual(([w.name for w in WORKLOADS if w not in workloads], curves), (["10k-members"], []))
+        left_out = ["10k-members", "script", "download", "pair-script", "pair-picture", "pair-download"]
+        self.assertEqual(([w.name for w in WORKLOADS if w not in workloads], curves), (left_out, []))
 
     def test_chosen(self) -> None:
         """Names choose, also what quick would leave out; a wrong one is told."""
