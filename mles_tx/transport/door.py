@@ -94,8 +94,8 @@ MAX_STALL_LOOKS = 30
 #: Bytes of a request head. nginx has 32 KiB, Apache 8 KiB a line; browsers send 1 to 4 KiB.
 MAX_HEAD_BYTES = 16 * 1024
 
-#: Pieces of the web side's work in a turn of the reactor: a turn is 50 to 100 µs then, about what a member's message
-#: takes by itself. With eight, messages wait six times as long, and a page costs a fifth less.
+#: Pieces of the web side's work in a turn of the reactor: a turn is 50 to 100 µs then, less than a member's message
+#: takes by itself. With eight, turns are seven to eleven times as long, and a page costs a fifth less.
 PIECES_PER_TURN = 1
 
 #: What an answer of twisted.web counts more than one from memory, where a turn has room for several.

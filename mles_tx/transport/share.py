@@ -11,8 +11,9 @@ from twisted.logger import Logger
 
 __all__ = ["PIECE_BYTES", "Pieces", "TurnShare"]
 
-#: Bytes of a piece: 100 µs, with the turn around it. Half of it would make a picture of 100 KiB a fifth dearer.
-PIECE_BYTES = 64 * 1024
+#: Bytes of a piece: one record of TLS, with the turn around it 50 µs. Four times as many make a picture of 100 KiB a
+#: seventh cheaper, and turns twice as long.
+PIECE_BYTES = 16 * 1024
 
 
 class TurnShare:
@@ -97,7 +98,7 @@ class Pieces:
     ) -> None:
         self._write = write
         self._head = head
-        self._body = body
+        self._body = memoryview(body)
         self._share = share
         self._ended = ended
         self._place = 0
@@ -120,7 +121,7 @@ class Pieces:
 
     def stop(self) -> None:
         """The rest is not wanted any more."""
-        self._head = self._body = b""
+        self._head, self._body = b"", memoryview(b"")
 
     def _next(self) -> None:
         if not self._is_due and not self._is_paused and self._has_more:
@@ -134,7 +135,7 @@ class Pieces:
         head, self._head = self._head, b""
         start, self._place = self._place, self._place + PIECE_BYTES - len(head)
         is_last = self._place >= len(self._body)
-        self._write(head + self._body[start : self._place])
+        self._write(b"".join((head, self._body[start : self._place])))
         if is_last:
             self._ended()
         else:

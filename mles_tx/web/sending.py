@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from mles_tx.transport.share import PIECE_BYTES
 
-__all__ = ["Share", "Source", "bytes_source", "file_source", "send"]
+__all__ = ["PIECE_BYTES", "Share", "Source", "bytes_source", "file_source", "send"]
 
 #: Reads so many bytes from a place on.
 Source = Callable[[int, int], bytes]
