@@ -93,7 +93,7 @@ class Listener(PortService):
         self.proxy_header: Preface | None = (
             ProxyProtocol(self.admission, metrics).read_header if config.proxy_protocol else None
         )
-        share = TurnShare(reactor, PIECES_PER_TURN)
+        share = TurnShare(reactor, PIECES_PER_TURN, lambda: not self.websocket.connections)
         self.bodies = BodyCache(config.compression_cache * 1024 * 1024, self._in_thread)
         sites = self._sites(FileStock(self._slots, self.bodies, share))
         policy = Policy(config.speaks_tls, config.cors, certificates.demands_tls)
