@@ -5,7 +5,7 @@ It changes nothing, and orders nothing.
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from io import TextIOWrapper
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.python import usage
 
-from mles_tx.service.common import CommonOptions
 from mles_tx.service.config import ServerConfig
+from mles_tx.service.layered import LayeredOptions
+from mles_tx.service.options import Options
 from mles_tx.service.parsing import whole_number
+from mles_tx.service.sources import Kind, kinds
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, Authority
 
 if TYPE_CHECKING:
@@ -51,11 +53,12 @@ def _dns_server(text: str) -> tuple[str, int]:
     return address, whole_number("--dns", 1, 65535)(port)
 
 
-class DoctorOptions(CommonOptions):
-    """What `mles-tx doctor` understands. Options of the server have the server's names and defaults.
+class DoctorOptions(LayeredOptions):
+    """What `mles-tx doctor` understands. Options of the server have the server's names and defaults, and come from the
+    server's file and variables as well.
 
     Args:
-        environ: the environment; `STATE_DIRECTORY` is looked at.
+        environ: the environment; `STATE_DIRECTORY` and what begins with `MLES_TX_` are looked at.
     """
 
     command = "mles-tx doctor"
@@ -63,10 +66,16 @@ class DoctorOptions(CommonOptions):
     synopsis = "[options]"
     longdesc = (
         "Looks at what a first certificate depends on: names, ports, the cache, the clock, CAA records and the"
-        " certificate authority. Give it the names, ports, cache and authority the server is to have. It changes"
-        " nothing, orders nothing, and ends with code 0 when nothing has failed, with 1 when something has, with 2"
-        " when it was called wrongly."
+        " certificate authority. Give it the names, ports, cache and authority the server is to have, or the server's"
+        " --config: what that and MLES_TX_ variables say about these counts here as well. It changes nothing, orders"
+        " nothing, and ends with code 0 when nothing has failed, with 1 when something has, with 2 when it was called"
+        " wrongly."
     )
+
+    together = Options.together
+    path_lists = Options.path_lists
+    not_in_environment = Options.not_in_environment
+    not_in_file = Options.not_in_file
 
     optFlags = (
         ["redirect", "r", "Look at the port for redirects to https as well."],
@@ -77,6 +86,7 @@ class DoctorOptions(CommonOptions):
         ["acme-ca", None, None, "PEM file with the root of the certificate authority's own https.", Path],
         ["acme-directory", None, None, "URL of the authority's directory. [default: Let's Encrypt]"],
         ["cache", "c", None, "Directory for certificates. [default: the state directory]", Path],
+        ["config", None, None, "TOML file of the server.", Path],
         ["dns", None, None, "DNS server to ask, as ADDRESS or ADDRESS:PORT. [default: the system's]", _dns_server],
         ["port", "p", 443, "Port the server listens on.", whole_number("--port", 1, 65535)],
         [
@@ -88,7 +98,15 @@ class DoctorOptions(CommonOptions):
         ],
     )
 
-    def postOptions(self) -> None:
+    def known(self) -> Mapping[str, Kind]:
+        return kinds(Options({}))
+
+    def parse(self, options: Sequence[str] | None = None) -> None:
+        super().parse(options)
+        with self.naming():
+            self._look()
+
+    def _look(self) -> None:
         if not self["domains"]:
             raise usage.UsageError("--domains: give the domains the certificate is to be for")
         try:

@@ -16,7 +16,7 @@ from twisted.python import usage
 
 from .common import CommonOptions
 from .config import ConfigError
-from .sources import Source, from_environment, from_file, kinds, read
+from .sources import Kind, Source, from_environment, from_file, kinds, read
 
 __all__ = ["LayeredOptions"]
 
@@ -90,9 +90,13 @@ class LayeredOptions(CommonOptions):
                 raise
             raise ConfigError(self._called[match[1]] + str(error)[match.end() :]) from None
 
+    def known(self) -> Mapping[str, Kind]:
+        """The options that environment and file may hold; those that are none of these are passed over."""
+        return kinds(self)
+
     def _take_sources(self) -> None:
         """Add what environment and file say about what nobody stronger has said."""
-        known = kinds(self)
+        known = self.known()
         given, _ = getopt.getopt(list(self._arguments), self.shortOpt, self.longOpt)
         said = self._with_relatives(self.synonyms[option.lstrip("-")] for option, _ in given)
         said |= self._take(from_environment(self._environ, known, self.not_in_environment), said)
@@ -110,6 +114,8 @@ class LayeredOptions(CommonOptions):
         """
         values = type(self)({})
         for name, words in source.words.items():
+            if name not in self:
+                continue
             try:
                 # One after the other, so that it is clear which one is at fault.
                 usage.Options.parseOptions(values, list(words))

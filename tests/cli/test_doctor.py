@@ -115,6 +115,42 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(parse(DOMAIN, environ).cache, Path("/var/lib/mles"))
         self.assertEqual(parse(DOMAIN + "--cache here", environ).cache, Path("here"))
 
+    def test_settings_of_the_server(self) -> None:
+        """What the server's file and variables say counts here as well; the command line is stronger."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        path = directory / "mles.toml"
+        path.write_text(
+            'domains = ["example.org", "example.net"]\nport = 8443\nredirect = true\ncache = "kept"\n'
+            'rate-limit = 5\nkey-file = "missing"\nacme-directory = "https://ca.example/d"\nacme-ca = "ca.pem"\n'
+        )
+        options = parse(f"--config {path}")
+        self.assertEqual((options["domains"], options["port"]), (["example.org", "example.net"], 8443))
+        self.assertEqual((options["redirect-port"], options.cache), (80, directory / "kept"))
+        self.assertEqual((options.directory, options["acme-ca"]), ("https://ca.example/d", directory / "ca.pem"))
+        environ = {b"MLES_TX_CONFIG": bytes(path), b"MLES_TX_PORT": b"444", b"MLES_TX_LIMIT": b"5", b"MLES_KEY": b"x"}
+        options = parse("-d one.example -s --redirect-port 81", environ)
+        self.assertEqual((options["domains"], options["port"]), (["one.example"], 444))
+        self.assertEqual((options["redirect-port"], options.directory), (81, LETS_ENCRYPT_STAGING))
+
+    def test_wrong_settings_of_the_server(self) -> None:
+        """What is wrong there is told by the name it has there."""
+        path = Path(self.mktemp()).absolute()
+        for text, environ, message in (
+            ('domain = "example.org"', {}, f"{path}: domain: no option of this name; did you mean domains?"),
+            ("port = 0", {}, f"{path}: port '0': give a whole number from 1 to 65535"),
+            ('domains = "example.org"\ninterface = "eth0"', {}, f"{path}: interface 'eth0': not an IP address"),
+            ("rate-limit = 5", {}, "--domains: give the domains the certificate is to be for"),
+            ('domains = "example.org"', {b"MLES_TX_PORT": b"x"}, "MLES_TX_PORT 'x': give a whole number from 1 to"),
+            ('domains = "example.org"', {b"MLES_TX_DNS": b"::1"}, "MLES_TX_DNS: no option has this variable"),
+        ):
+            path.write_text(text)
+            err = StringIO()
+            with redirect_stderr(err):
+                error = self.assertRaises(SystemExit, parse, f"--config {path}", environ)
+            self.assertEqual((error.code, err.getvalue().count("\n")), (2, 1))
+            self.assertTrue(err.getvalue().startswith(f"mles-tx doctor: {message}"), err.getvalue())
+
     def test_dns(self) -> None:
         """A DNS server is an address, with a port if it has another than usual."""
         self.assertEqual([(text, parse(f"{DOMAIN}--dns {text}")["dns"]) for text, _ in DNS], list(DNS))
