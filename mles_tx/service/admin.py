@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
-from mles_tx.transport.door import DoorFactory
+from mles_tx.transport.doors import DoorFactory
 from mles_tx.transport.port import ListeningPort, bind
 from mles_tx.transport.unix import UnixPort, bind_unix
 from mles_tx.web.admin import make_admin_site

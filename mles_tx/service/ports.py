@@ -12,7 +12,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
-from mles_tx.transport.door import DoorFactory
+from mles_tx.transport.doors import DoorFactory
 from mles_tx.transport.inherited import InheritedSockets, InheritError, SystemdSocket
 from mles_tx.transport.port import BindError, ListeningPort, bind, usable
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mles_tx.transport.admission import Admission
-from mles_tx.transport.door import DoorFactory
+from mles_tx.transport.doors import DoorFactory
 from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.transport.port import ListeningPort
 from mles_tx.transport.tcp import Preface

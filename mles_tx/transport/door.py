@@ -19,68 +19,38 @@ on a reused connection works as well (proxies do that).
     =====  =================================================  =================
 
 As long as an answer waits to be taken, in WEB, SEND or IDLE, another deadline runs instead: every STALL_SECONDS the
-peer has to have taken MIN_STALL_BYTES more.
+peer has to have taken MIN_STALL_BYTES more. The deadlines of all doors are in `doors`.
 """
 
 import re
-from collections.abc import Callable
 from enum import Enum, auto
 from math import ceil
 from typing import Any
 from typing import Protocol as Shape
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableProtocol,
-    IHandshakeListener,
-    IReactorTime,
-    ISSLTransport,
-)
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, ISSLTransport
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, Request
-from twisted.web.server import Site
 from zope.interface import alsoProvides, implementer
 
-from mles_tx.channels.deadlines import Deadlines
-from mles_tx.channels.member import STALL_SECONDS
 from mles_tx.protocol.forwarded import client_of
 
 from .admission import Admission
-from .connection import MlesFactory
-from .share import Pieces, TurnShare
+from .share import Pieces
 from .tcp import bytes_taken, end_stream
+from .webchannel import WebChannel
 
 __all__ = [
-    "HANDSHAKE_SECONDS",
-    "HEAD_SECONDS",
-    "IDLE_SECONDS",
-    "LEAVE_SECONDS",
     "MAX_HEAD_BYTES",
     "MAX_LEAVE_LOOKS",
     "MAX_STALL_LOOKS",
     "MIN_STALL_BYTES",
-    "PIECES_PER_TURN",
     "Door",
-    "DoorFactory",
     "Relay",
-    "Relays",
 ]
 
-#: Seconds for a TLS handshake: five round trips on a bad mobile link.
-HANDSHAKE_SECONDS = 10.0
-
-#: Seconds for a whole request head, from its first byte or from the beginning of the connection.
-HEAD_SECONDS = 10.0
-
-#: Seconds a kept-alive connection may be without a request. Browsers keep theirs for 60 to 115 s.
-IDLE_SECONDS = 60.0
-
-#: Seconds a peer may take nothing of the end of an answer once the connection is to be closed.
-LEAVE_SECONDS = 10.0
-
-#: How often a peer that takes a little in each of these periods is let go on: five minutes for a few megabytes.
+#: How often a peer that takes a little of the end of an answer in each `LEAVE_SECONDS` is let go on: five minutes for a
+#: few megabytes.
 MAX_LEAVE_LOOKS = 30
 
 #: Bytes of an answer a peer has to take in `STALL_SECONDS`, as behind the reverse proxy. The slowest phone takes 100
@@ -93,10 +63,6 @@ MAX_STALL_LOOKS = 30
 
 #: Bytes of a request head. nginx has 32 KiB, Apache 8 KiB a line; browsers send 1 to 4 KiB.
 MAX_HEAD_BYTES = 16 * 1024
-
-#: Pieces of the web side's work in a turn of the reactor: a turn is 50 to 100 µs then, less than a member's message
-#: takes by itself. With eight, turns are seven to eleven times as long, and a page costs a fifth less.
-PIECES_PER_TURN = 1
 
 #: What an answer of twisted.web counts more than one from memory, where a turn has room for several.
 _SLOW_PIECES = 3
@@ -140,56 +106,6 @@ class Relay(Shape):
         """The connection is gone."""
 
 
-class Relays(Shape):
-    """Who answers some requests in its own way, bodies and upgrades included."""
-
-    def takes(self, head: bytes) -> bool:
-        """Whether a request with this head is one of them."""
-
-    def relay(self, door: "Door") -> Relay:
-        """What is to answer it."""
-
-
-class _Channel(HTTPChannel):
-    """twisted.web's HTTP, for one request at a time; between two of them the door has the connection."""
-
-    timeOut = None  # it would begin anew with every byte
-
-    def __init__(self, door: "Door", site: Site) -> None:
-        super().__init__()
-        self._door = door
-        self.site = site
-        self.requestFactory = site.requestFactory
-
-    def allHeadersReceived(self) -> None:
-        if self.length != 0:
-            # Nothing behind this door takes a body, and reading one away has no end.
-            self._door.refuse(b"413 Content Too Large")
-        else:
-            super().allHeadersReceived()
-
-    def requestDone(self, request: Request) -> None:
-        rest = b"".join(self._dataBuffer)
-        self._dataBuffer = []
-        super().requestDone(request)
-        self._door.answered(rest)
-
-    def loseConnection(self) -> None:
-        self.lineReceived = self.rawDataReceived = self._ignore  # type: ignore[method-assign]
-        self._door.leave()
-
-    def _ignore(self, data: bytes) -> None:
-        pass  # what follows a request that could not be understood, or was the last one
-
-    def pauseProducing(self) -> None:
-        super().pauseProducing()
-        self._door.stalls(True)
-
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
-        self._door.stalls(False)
-
-
 @implementer(IHandshakeListener)
 class Door(Protocol):
     """What every accepted connection meets first."""
@@ -209,7 +125,7 @@ class Door(Protocol):
         self._taken = 0  # by the peer, at the last look at that
         self._looks = 0
         self.is_surplus = False  #: the server is full: to be told so
-        self._channel: _Channel | None = None
+        self._channel: WebChannel | None = None
         self._relay: Relay | None = None
         self._is_half_closed = False  # the peer sends nothing more, and a relay was told
         self._pieces: Pieces | None = None  # of an answer of the door's own
@@ -446,7 +362,7 @@ class Door(Protocol):
 
     def _to_web(self, head: bytes) -> None:
         if self._channel is None:
-            self._channel = _Channel(self, self.factory.site)
+            self._channel = WebChannel(self, self.factory.site)
             self._channel.makeConnection(self.transport)
             ask = getattr(self.transport, "server_name", None)
             self._server_name = None if ask is None else ask()
@@ -478,94 +394,3 @@ class Door(Protocol):
         if len(self._head) > self._waiting_bytes and not self._is_stalled:
             self.transport.resumeProducing()
         self.answered(b"")
-
-
-class DoorFactory(Factory):
-    """Builds doors, and holds what they share.
-
-    Args:
-        clock: the reactor, or a `Clock` in tests.
-        websocket: who gets the connections that ask for an upgrade; None: the site answers these too.
-        site: who answers everything else.
-        is_full: whether a connection that begins now is to be told that the server is full.
-        quick: asked for the whole answer to a head for the site, with the host that was named when TLS began: its
-            bytes, or its head and its body where it is long. None, or None as its answer: the site gives it.
-        share: how much of a turn goes into answers; one of its own unless others work with it.
-        admission: knows the trusted proxies, and counts the clients whose upgrades come through them; None: there are
-            no such proxies.
-        relays: who is asked first whether a request is for it; None: nobody.
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        websocket: MlesFactory | None,
-        site: Site,
-        is_full: Callable[[], bool] = lambda: False,
-        quick: Callable[[bytes, str | None], bytes | tuple[bytes, bytes] | None] | None = None,
-        share: TurnShare | None = None,
-        admission: Admission | None = None,
-        relays: Relays | None = None,
-    ) -> None:
-        self.websocket = websocket
-        self.quick = quick
-        self.share = TurnShare(clock, PIECES_PER_TURN) if share is None else share
-        self.site = site
-        self.relays = relays
-        self._is_full = is_full
-        self.admission = admission
-        self.doors: set[Door] = set()
-        self._empty: Deferred[None] | None = None
-        self.handshakes = Deadlines[Door](clock, HANDSHAKE_SECONDS, Door.abort)
-        self.heads = Deadlines[Door](clock, HEAD_SECONDS, Door.abort)
-        self.idle = Deadlines[Door](clock, IDLE_SECONDS, Door.finish)
-        self.stalled = Deadlines[Door](clock, STALL_SECONDS, Door.still_stalled)
-        self.leaving = Deadlines[Door](clock, LEAVE_SECONDS, Door.still_leaving)
-
-    def buildProtocol(self, addr: IAddress | None) -> Door:
-        door = Door()
-        door.factory = self
-        door.is_surplus = self._is_full()
-        return door
-
-    def all_met(self, door: Door) -> None:
-        """No deadline runs for a door any more."""
-        for deadlines in self._deadlines:
-            deadlines.met(door)
-
-    def forget(self, door: Door) -> None:
-        """A door has handed its connection over, or lost it."""
-        self.all_met(door)
-        self.doors.discard(door)
-        if not self.doors and self._empty is not None:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
-
-    def when_empty(self) -> "Deferred[None]":
-        """A Deferred that fires as soon as no connection is here."""
-        if not self.doors:
-            return succeed(None)
-        self._empty = Deferred()
-        return self._empty
-
-    def finish_all(self) -> None:
-        """Close what waits for a request; let what is being answered be answered."""
-        for door in list(self.doors):
-            door.finish()
-
-    def abort_all(self) -> None:
-        """End everything now."""
-        for door in list(self.doors):
-            door.abort()
-
-    def stop(self) -> None:
-        """Keep no timer."""
-        self.share.stop()
-        for deadlines in self._deadlines:
-            deadlines.stop()
-
-    @property
-    def _deadlines(self) -> tuple[Deadlines[Door], ...]:
-        return self.handshakes, self.heads, self.idle, self.stalled, self.leaving

@@ -15,7 +15,8 @@ from mles_tx.service.admin import MAX_CONNECTIONS, AdminListener
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.endpoints import Endpoint
 from mles_tx.service.server import MlesService
-from mles_tx.transport.door import HEAD_SECONDS, Door
+from mles_tx.transport.door import Door
+from mles_tx.transport.doors import HEAD_SECONDS
 from mles_tx.transport.port import BindError, has_ipv6
 from tests.transport.fakes import FakeTransport
 from tests.wire import upgrade

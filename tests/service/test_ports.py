@@ -16,7 +16,8 @@ from mles_tx.metrics import Metrics
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.ports import DRAIN_SECONDS, PortService
 from mles_tx.transport.admission import Admission
-from mles_tx.transport.door import Door, DoorFactory
+from mles_tx.transport.door import Door
+from mles_tx.transport.doors import DoorFactory
 from mles_tx.transport.inherited import InheritedSockets, SystemdSocket
 from mles_tx.transport.port import BindError, ListeningPort
 from tests.transport.fakes import FakeTransport

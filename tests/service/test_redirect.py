@@ -14,7 +14,7 @@ from mles_tx.service.ports import DRAIN_SECONDS
 from mles_tx.service.redirect import RedirectListener
 from mles_tx.transport import port
 from mles_tx.transport.admission import Admission
-from mles_tx.transport.door import HEAD_SECONDS
+from mles_tx.transport.doors import HEAD_SECONDS
 from mles_tx.transport.port import BindError, has_ipv6
 from tests.transport.fakes import FakeTransport
 from tests.wire import upgrade

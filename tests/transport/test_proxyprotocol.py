@@ -24,7 +24,7 @@ from mles_tx.metrics import Metrics
 from mles_tx.protocol.forwarded import TrustedProxies
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.connection import MlesFactory, Settings
-from mles_tx.transport.door import HANDSHAKE_SECONDS, HEAD_SECONDS, DoorFactory
+from mles_tx.transport.doors import HANDSHAKE_SECONDS, HEAD_SECONDS, DoorFactory
 from mles_tx.transport.port import ListeningPort
 from mles_tx.transport.proxyprotocol import ProxyProtocol
 from mles_tx.transport.tcp import Preface, PrefaceError
