@@ -21,7 +21,7 @@ It must not know connections.
 from dataclasses import dataclass
 from enum import Enum, auto
 
-__all__ = ["IDLE_LOOKS", "LOOK_SECONDS", "MIN_BYTES", "SILENT_LOOKS", "Phase", "Progress", "Seen", "Verdict"]
+__all__ = ["IDLE_LOOKS", "LOOK_SECONDS", "MIN_BYTES", "REPORTS", "SILENT_LOOKS", "Phase", "Progress", "Seen", "Verdict"]
 
 #: Seconds between two looks, and for the head of an answer: what nginx allows. A program that computes for longer
 #: answers 202, or sends its head first.
@@ -60,6 +60,14 @@ class Verdict(Enum):
     UPSTREAM_LATE = auto()  #: it does not begin to answer
     UPSTREAM_SILENT = auto()  #: it does not go on answering
     IDLE = auto()  #: nobody says anything on a WebSocket
+
+
+#: What the log is told of an upstream.
+REPORTS = {
+    Verdict.UPSTREAM_STALLS: "did not take in time what was sent to it",
+    Verdict.UPSTREAM_LATE: "did not answer in time",
+    Verdict.UPSTREAM_SILENT: "was silent in the middle of an answer",
+}
 
 
 @dataclass(frozen=True, slots=True)

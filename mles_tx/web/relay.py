@@ -7,45 +7,27 @@ reaches the other. How long each phase may take stands in `progress`. It must no
 from collections.abc import Callable
 from typing import Any
 
-from h11 import (
-    DONE,
-    IDLE,
-    SEND_RESPONSE,
-    SERVER,
-    Connection,
-    Data,
-    EndOfMessage,
-    Event,
-    InformationalResponse,
-    RemoteProtocolError,
-    Request,
-    Response,
-)
+from h11 import Data, EndOfMessage, InformationalResponse, RemoteProtocolError, Request, Response
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.error import TimeoutError as ConnectTimeoutError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, datetimeToString
 
 from mles_tx.channels.deadlines import Deadlines
 from mles_tx.protocol.forwarded import Client
-from mles_tx.transport.door import MAX_HEAD_BYTES, Door
+from mles_tx.transport.door import Door
 from mles_tx.transport.tcp import bytes_taken
 
-from .forwarding import response_fields
+from .clientside import ClientSide
 from .incoming import BAD_REQUEST, Incoming, Refusal, outgoing, understand
 from .pool import FAULTS, TooManyConnections, Upstream
-from .progress import Phase, Progress, Seen, Verdict
+from .progress import REPORTS, Phase, Progress, Seen, Verdict
 from .splice import Flow, Splice
-from .upstream import MAX_PIECES, UpstreamConnection
+from .upstream import UpstreamConnection
 
-__all__ = ["CONTINUE_SECONDS", "RequestRelay"]
-
-#: Seconds an upstream has to say that it wants a body the client asks about first (RFC 9110 section 10.1.1): as long
-#: as curl waits. Upstreams that do not know the question say nothing.
-CONTINUE_SECONDS = 1.0
+__all__ = ["RequestRelay"]
 
 #: Bytes of further requests that are taken while one is answered.
 _MAX_AHEAD = 16 * 1024
@@ -60,13 +42,6 @@ _ANSWERS = {
     Verdict.CLIENT_SLOW: _TOO_SLOW,
     Verdict.UPSTREAM_STALLS: _SILENT,
     Verdict.UPSTREAM_LATE: _SILENT,
-}
-
-#: What the log is told.
-_REPORTS = {
-    Verdict.UPSTREAM_STALLS: "did not take in time what was sent to it",
-    Verdict.UPSTREAM_LATE: "did not answer in time",
-    Verdict.UPSTREAM_SILENT: "was silent in the middle of an answer",
 }
 
 
@@ -94,19 +69,16 @@ class RequestRelay:
         self._choose = choose
         self._door = door
         self._client: Any = door.transport
-        self._http = Connection(SERVER, MAX_HEAD_BYTES)
+        self._side = ClientSide(clock, self._client)
         self._phase = Phase.CONNECTING
         self._rest = b""  # of what the client has sent, not looked at yet
         self._is_whole = False  # the request, its body included, is with the upstream
-        self._is_head = False
         self._is_repeatable = False
         self._from_client = Flow(self._client)
         self._from_upstream: Flow | None = None
         self._connecting: Deferred[UpstreamConnection] | None = None
         self._connection: UpstreamConnection | None = None
         self._splice: Splice | None = None
-        self._unsent: list[bytes] = []  # to the client
-        self._continue: IDelayedCall | None = None
         self._later: IDelayedCall | None = None  # what has come of the body and was not passed on yet
         self._came = 0  # bytes from the client
         self._progress = Progress()
@@ -118,7 +90,7 @@ class RequestRelay:
         self._rest = rest
         self._client.setTcpNoDelay(True)
         try:
-            self._pass_on(understand(self._http, head))
+            self._pass_on(understand(self._side.http, head))
         except Refusal as refusal:
             self._answer(refusal.status, refusal.text)
         except Exception:
@@ -151,30 +123,22 @@ class RequestRelay:
 
     def informed(self, event: InformationalResponse) -> None:
         """An answer before the answer."""
-        if event.status_code == 100:
-            self._say_continue()
-        elif self._http.our_state is SEND_RESPONSE and self._http.their_http_version == b"1.1":
-            fields = response_fields(event.headers.raw_items())
-            self._send(InformationalResponse(status_code=event.status_code, headers=fields, reason=event.reason))
+        self._side.inform(event)
 
     def answered(self, event: Response) -> None:
         """The head of the answer."""
-        fields = response_fields(event.headers.raw_items())
-        if event.status_code == 204:
-            fields = [(name, value) for name, value in fields if name.lower() != b"content-length"]
-        self._cancel_continue()
-        self._send(Response(status_code=event.status_code, headers=fields, reason=event.reason))
+        self._side.begin_answer(event)
         if self._is_whole:
             self._watch(Phase.ANSWERING)
 
     def body(self, data: bytes) -> None:
         """A piece of its body."""
-        self._send(Data(data=data))
+        self._side.send(Data(data=data))
 
     def ended(self) -> None:
         """The whole answer was there."""
         self._connection = None
-        self._send(EndOfMessage())
+        self._side.send(EndOfMessage())
         self._finish()
 
     def switched(self, event: InformationalResponse, rest: bytes) -> None:
@@ -182,9 +146,7 @@ class RequestRelay:
         connection = self._connection
         if connection is None:
             return
-        fields = response_fields(event.headers.raw_items(), upgrade=True)
-        self._send(InformationalResponse(status_code=101, headers=fields, reason=event.reason))
-        self.flush()
+        self._side.switch(event)
         self._client.unregisterProducer()
         self._from_client.release()
         self._door.allow_half_close()
@@ -216,7 +178,7 @@ class RequestRelay:
         if self._splice is not None:
             self._detach()
             self._door.leave()
-        elif self._http.our_state is not SEND_RESPONSE:
+        elif self._side.has_answer:
             self._upstream.report("broke off in the middle of an answer")
             self._upstream.failed("cut")
             self._cut()
@@ -233,12 +195,12 @@ class RequestRelay:
         """See whether anything has moved since the last look."""
         self._looks.start(self)
         verdict = self._progress.judge(self._phase, self._seen())
-        if verdict in _REPORTS:
-            self._upstream.report(_REPORTS[verdict])
+        if verdict in REPORTS:
+            self._upstream.report(REPORTS[verdict])
         if verdict in _ANSWERS and self._splice is None:
             self._answer(*_ANSWERS[verdict])
         elif verdict is not Verdict.GOES_ON:
-            if verdict in _REPORTS:
+            if verdict in REPORTS:
                 self._upstream.failed("cut")
             self._cut()
 
@@ -264,7 +226,7 @@ class RequestRelay:
 
     def _pass_on(self, incoming: Incoming) -> None:
         request = incoming.request
-        self._is_head = request.method == b"HEAD"
+        self._side.is_head = request.method == b"HEAD"
         self._is_whole = incoming.is_whole
         self._is_repeatable = incoming.is_repeatable
         self._upstream, target, sender = self._choose(self._client, request)
@@ -314,8 +276,7 @@ class RequestRelay:
             return
         connection.transport.registerProducer(self._from_client, True)
         self._watch(Phase.SENDING)
-        if self._http.they_are_waiting_for_100_continue:
-            self._continue = self._clock.callLater(CONTINUE_SECONDS, self._say_continue)
+        self._side.await_continue()
         self._from_client.release()
         rest, self._rest = self._rest, b""
         if rest:
@@ -323,7 +284,7 @@ class RequestRelay:
 
     def _feed(self, data: bytes) -> None:
         """Pass on what has come of the request's body."""
-        self._http.receive_data(data)
+        self._side.http.receive_data(data)
         if self._later is None:
             self._feed_on()
 
@@ -338,10 +299,7 @@ class RequestRelay:
             self._cut()
 
     def _pass_pieces(self) -> None:
-        pieces: list[bytes] = []
-        event: Any = None
-        while len(pieces) < MAX_PIECES and type(event := self._http.next_event()) is Data:
-            pieces.append(event.data)
+        body, event = self._side.read()
         connection = self._connection
         if connection is None:
             return
@@ -350,8 +308,7 @@ class RequestRelay:
             self._later = self._clock.callLater(0, self._feed_on)
         else:
             self._from_client.release()
-        if pieces:
-            body = b"".join(pieces)
+        if body:
             self._came += len(body)
             connection.send(Data(data=body))
         if type(event) is EndOfMessage:
@@ -359,54 +316,24 @@ class RequestRelay:
             connection.send(EndOfMessage())
             connection.transport.unregisterProducer()
             self._from_client.resumeProducing()
-            self._cancel_continue()
-            self._watch(Phase.WAITING if self._http.our_state is SEND_RESPONSE else Phase.ANSWERING)
+            self._side.cancel_continue()
+            self._watch(Phase.ANSWERING if self._side.has_answer else Phase.WAITING)
 
     # -- the answer
 
-    def _say_continue(self) -> None:
-        self._cancel_continue()
-        if self._http.they_are_waiting_for_100_continue and self._http.our_state is SEND_RESPONSE:
-            self._send(InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
-            self.flush()
-
-    def _cancel_continue(self) -> None:
-        timer, self._continue = self._continue, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _send(self, event: Event) -> None:
-        data = self._http.send(event)
-        if data:
-            self._unsent.append(data)
-
     def flush(self) -> None:
-        """Write what has been sent so far, in one piece."""
-        if self._unsent:
-            data = b"".join(self._unsent)
-            self._unsent.clear()
-            self._client.write(data)
+        """Write what has been sent so far."""
+        self._side.flush()
 
     def _answer(self, status: int, text: str) -> None:
         """Answer with a page of our own; when it is too late for one, cut the connection off."""
-        is_late = self._http.our_state not in (IDLE, SEND_RESPONSE)
+        is_late = self._side.has_answer
         if str(status) in FAULTS:
             self._upstream.failed("cut" if is_late else str(status))
         if is_late:
             self._cut()
             return
-        page = text.encode("ascii") + b"\n"
-        fields = [
-            (b"Date", datetimeToString()),
-            (b"Content-Type", b"text/plain; charset=utf-8"),
-            (b"Content-Length", b"%d" % len(page)),
-        ]
-        if self._http.their_state is not DONE:
-            fields.append((b"Connection", b"close"))  # there is no telling where the next request begins
-        self._send(Response(status_code=status, headers=fields, reason=RESPONSES.get(status, b"Misdirected Request")))
-        if not self._is_head:
-            self._send(Data(data=page))
-        self._send(EndOfMessage())
+        self._side.answer(status, text)
         self._finish()
 
     # -- the end
@@ -417,21 +344,17 @@ class RequestRelay:
         if self._from_upstream is None:
             self._from_upstream = Flow(None)
             self._client.registerProducer(self._from_upstream, True)
-        self.flush()
-        if self._from_upstream.is_paused and self._is_kept:
+        self._side.flush()
+        if self._from_upstream.is_paused and self._side.is_over:
             self._from_upstream.when_drained(self._hand_back)
             self._watch(Phase.DRAINING)  # or answers that nobody reads would pile up
         else:
             self._hand_back()
 
-    @property
-    def _is_kept(self) -> bool:
-        return self._http.our_state is DONE and self._http.their_state is DONE
-
     def _hand_back(self) -> None:
         self._detach()
-        if self._is_kept:
-            self._door.answered(self._http.trailing_data[0] + self._rest)
+        if self._side.is_over:
+            self._door.answered(self._side.rest + self._rest)
         else:
             self._door.leave()
 
@@ -455,7 +378,7 @@ class RequestRelay:
     def _end_upstream(self, *, politely: bool = False) -> None:
         self._phase = Phase.OVER
         self._looks.met(self)
-        self._cancel_continue()
+        self._side.cancel_continue()
         later, self._later = self._later, None
         if later is not None:
             later.cancel()

@@ -2,9 +2,9 @@
 
 from twisted.internet.interfaces import ISSLTransport
 
+from mles_tx.web.clientside import CONTINUE_SECONDS
 from mles_tx.web.pool import CONNECT_SECONDS
 from mles_tx.web.progress import IDLE_LOOKS, LOOK_SECONDS, MIN_BYTES, SILENT_LOOKS
-from mles_tx.web.relay import CONTINUE_SECONDS
 from mles_tx.web.upstream import MAX_PIECES
 from tests.wire import header, split_answer, upgrade
 
