@@ -16,7 +16,8 @@ from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.transport.admission import Admission
-from mles_tx.transport.connection import MlesFactory, Settings
+from mles_tx.transport.connection import Settings
+from mles_tx.transport.connections import MlesFactory
 from mles_tx.transport.doors import PIECES_PER_TURN, DoorFactory
 from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.transport.port import ListeningPort

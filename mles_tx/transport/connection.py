@@ -1,36 +1,32 @@
 """A connection and the member it becomes: the rules of Mles on top of WebSocket.
 
 What a peer says goes to its `Session`; what that means goes to the registry of channels. Here too: how fast
-a connection is read, whether its peer is still there, and what is logged about it.
+a connection is read, whether its peer is still there, and what is logged about it. What all of them share is in
+`connections`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mles_tx.channels.channel import Channel
-from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import IMember
-from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.protocol.closing import NO_FAULT, CloseReason, ProtocolViolation
 from mles_tx.protocol.frames import PING, is_binary, payload_of
-from mles_tx.protocol.header import HEADER_SECONDS, MAX_MESSAGE_BYTES, Header
+from mles_tx.protocol.header import MAX_MESSAGE_BYTES, Header
 from mles_tx.protocol.ratelimit import MessageRate
 from mles_tx.protocol.session import Session, State
 
-from .drain import Drain
-from .heartbeat import Heartbeat
 from .origins import OriginPolicy, any_origin
-from .websocket import WebSocketConnection, WebSocketFactory
+from .websocket import WebSocketConnection
 
-__all__ = ["PROBE_SECONDS", "MlesConnection", "MlesFactory", "Settings"]
+__all__ = ["PROBE_SECONDS", "MlesConnection", "Settings"]
 
 #: Seconds in which the holder of a uid has to give a sign of life when somebody else wants it.
 PROBE_SECONDS = 3.0
@@ -328,87 +324,3 @@ class MlesConnection(WebSocketConnection):
             self._rate = MessageRate(settings.rate_limit) if settings.rate_limit else None
             if self._resume_timer is not None:
                 self._resume_timer.reset(0)
-
-
-class MlesFactory(WebSocketFactory):
-    """Builds connections, and holds what they share.
-
-    Args:
-        clock: the reactor, or a `Clock` in tests.
-        registry: where they join; connections and faults are counted in its metrics.
-        settings: what the operator set.
-    """
-
-    protocol = MlesConnection
-
-    def __init__(self, clock: IReactorTime, registry: ChannelRegistry, settings: Settings) -> None:
-        super().__init__(clock, settings.origin_allowed)
-        self.registry = registry
-        self.metrics = registry.metrics
-        self.settings = settings
-        self.heartbeat = Heartbeat(clock, settings.ping_interval)
-        self.awaiting_header = Deadlines[WebSocketConnection](
-            clock, HEADER_SECONDS, lambda connection: connection.close(CloseReason.NO_HEADER)
-        )
-        self._empty: Deferred[None] | None = None
-        self._drain: Drain[WebSocketConnection] | None = None
-
-    def forget(self, connection: WebSocketConnection) -> None:
-        super().forget(connection)
-        self.metrics.active_connections = len(self.connections)
-        if not self.connections and self._empty is not None:
-            empty, self._empty = self._empty, None
-            self._stop_drain()
-            empty.callback(None)
-
-    def change(self, settings: Settings) -> None:
-        """Take over other settings: for those who come, and for everybody who is here."""
-        before, self.settings = self.settings, settings
-        self.origin_allowed = settings.origin_allowed
-        if settings.ping_interval != before.ping_interval:
-            self.heartbeat.change(settings.ping_interval)
-        if (settings.keys, settings.rate_limit) != (before.keys, before.rate_limit):
-            for connection in self.connections:
-                if isinstance(connection, MlesConnection):
-                    connection.change(before, settings)
-
-    def close_all(self, reason: CloseReason, seconds: float = 0.0) -> "Deferred[None]":
-        """Tell everybody that it is over, and before that deliver to them what was said.
-
-        Args:
-            reason: what they are told.
-            seconds: over how long that is spread; who is not told yet is served as ever.
-
-        Returns:
-            A Deferred that fires when the last connection is gone: within `CLOSE_SECONDS` after the last was told.
-        """
-
-        def tell(connections: Sequence[WebSocketConnection]) -> None:
-            self.registry.flush()
-            for connection in connections:
-                connection.close(reason)
-
-        self.registry.flush()
-        self._drain = Drain(self.clock, self.connections, seconds, tell)
-        self._drain.start()
-        if not self.connections:
-            self._stop_drain()
-            return succeed(None)
-        self._empty = Deferred()
-        return self._empty
-
-    def close_rest(self) -> None:
-        """Tell those whom `close_all` has not told yet, now."""
-        if self._drain is not None:
-            self._drain.finish()
-
-    def _stop_drain(self) -> None:
-        if self._drain is not None:
-            self._drain.stop()
-            self._drain = None
-
-    def stop(self) -> None:
-        super().stop()
-        self._stop_drain()
-        self.heartbeat.stop()
-        self.awaiting_header.stop()

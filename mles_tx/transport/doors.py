@@ -12,7 +12,7 @@ from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import STALL_SECONDS
 
 from .admission import Admission
-from .connection import MlesFactory
+from .connections import MlesFactory
 from .door import Door, Relay
 from .share import TurnShare
 

@@ -10,7 +10,8 @@ from twisted.web.static import Data
 
 from mles_tx.channels.history import MemoryHistory
 from mles_tx.channels.registry import ChannelRegistry
-from mles_tx.transport.connection import MlesFactory, Settings
+from mles_tx.transport.connection import Settings
+from mles_tx.transport.connections import MlesFactory
 from mles_tx.transport.doors import DoorFactory
 from mles_tx.transport.share import TurnShare
 from mles_tx.web.hosts import make_site

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mles_tx.channels.history import MemoryHistory
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.protocol.closing import CloseReason
-from mles_tx.transport.connection import MlesConnection, MlesFactory, Settings
+from mles_tx.transport.connection import MlesConnection, Settings
+from mles_tx.transport.connections import MlesFactory
 from tests.wire import Frame, close_of, header, read_frames, split_answer, upgrade
 
 from .fakes import FakeTransport

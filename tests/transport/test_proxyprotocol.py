@@ -23,7 +23,8 @@ from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics
 from mles_tx.protocol.forwarded import TrustedProxies
 from mles_tx.transport.admission import Admission
-from mles_tx.transport.connection import MlesFactory, Settings
+from mles_tx.transport.connection import Settings
+from mles_tx.transport.connections import MlesFactory
 from mles_tx.transport.doors import HANDSHAKE_SECONDS, HEAD_SECONDS, DoorFactory
 from mles_tx.transport.port import ListeningPort
 from mles_tx.transport.proxyprotocol import ProxyProtocol

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mles_tx.channels.history import MemoryHistory
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.transport import websocket as module
-from mles_tx.transport.connection import MlesConnection, MlesFactory, Settings
+from mles_tx.transport.connection import MlesConnection, Settings
+from mles_tx.transport.connections import MlesFactory
 from mles_tx.transport.origins import pages_of_this_machine
 from mles_tx.transport.upgrade import Upgrade, usual_upgrade
 from tests import examples
