@@ -1,4 +1,4 @@
-"""The usual request for an upgrade (RFC 6455 section 4.2.1), taken apart in one go, and the answer to it.
+"""The usual request for an upgrade (RFC 6455 section 4.2.1), taken apart in one go, and the answers: yes and no.
 
 It knows less than Autobahn, and what it does not know it leaves to it: headers that stand twice, other versions,
 whatever is to be refused. It must not take what Autobahn would refuse.
@@ -6,10 +6,11 @@ whatever is to be refused. It must not take what Autobahn would refuse.
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
 
-__all__ = ["Upgrade", "switching", "usual_upgrade"]
+__all__ = ["FOREIGN", "Upgrade", "refusing", "switching", "usual_upgrade"]
 
 #: A whole head of printable ASCII, and of HTTP/1.1; its target is a path, with a query or without.
 _HEAD = re.compile(rb"GET /(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%/?-]* HTTP/1\.1\r\n((?:[!-9;-~]+:[ -~]*\r\n)+)\r\n")
@@ -29,6 +30,14 @@ _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Protocol: %b\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 )
+
+#: Whoever sees this in a browser may be the one who runs the server, and has forgotten a page.
+FOREIGN = (
+    "Pages of this origin may not connect to this server: its operator has to name the origin of the page"
+    " (scheme, host and port) with --origin."
+)
+
+_PHRASES = {400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 426: "Upgrade Required"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +85,22 @@ def usual_upgrade(head: bytes) -> Upgrade | None:
 def switching(key: str, protocol: bytes) -> bytes:
     """The answer to a request with a Sec-WebSocket-Key that names the subprotocol (RFC 6455 section 4.2.2)."""
     return _SWITCHING % (protocol, b64encode(sha1(key.encode("ascii") + _MAGIC, usedforsecurity=False).digest()))
+
+
+def refusing(code: int, text: str, headers: Iterable[tuple[str, object]] = ()) -> bytes:
+    """The answer that refuses; the connection ends behind it.
+
+    Args:
+        code: its status.
+        text: why, for people; printable ASCII.
+        headers: more of them.
+    """
+    body = text.encode("ascii") + b"\n"
+    lines = [
+        f"HTTP/1.1 {code} {_PHRASES.get(code, 'Refused')}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body

@@ -32,7 +32,7 @@ from .autobahn_options import AutobahnOptions
 from .origins import OriginPolicy
 from .parsing import ParseShare
 from .tcp import bytes_taken, end_stream
-from .upgrade import switching, usual_upgrade
+from .upgrade import FOREIGN, refusing, switching, usual_upgrade
 
 __all__ = ["CLOSE_SECONDS", "SUBPROTOCOL", "WebSocketConnection", "WebSocketFactory"]
 
@@ -49,14 +49,6 @@ _REASON_OF_CODE: Mapping[int, CloseReason] = {
     1007: CloseReason.INVALID_UTF8,
     1009: CloseReason.MESSAGE_TOO_LARGE,
 }
-
-#: Whoever sees this in a browser may be the one who runs the server, and has forgotten a page.
-_FOREIGN = (
-    "Pages of this origin may not connect to this server: its operator has to name the origin of the page"
-    " (scheme, host and port) with --origin."
-)
-
-_PHRASES = {400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 426: "Upgrade Required"}
 
 
 class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ignore[misc]  # two of its own differ
@@ -228,7 +220,7 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         if SUBPROTOCOL not in request.protocols:
             self._deny(400, f"This is a Mles server: the header Sec-WebSocket-Protocol has to name {SUBPROTOCOL}.")
         if not self.factory.origin_allowed(self._origin):
-            self._deny(403, _FOREIGN)
+            self._deny(403, FOREIGN)
         return SUBPROTOCOL
 
     def _deny(self, code: int, text: str) -> NoReturn:
@@ -240,15 +232,7 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         text = self._refusal or "This is no WebSocket handshake of RFC 6455 (version 13)."
         if responseHeaders:
             code = 426  # it only has some to say which versions are spoken
-        body = text.encode("ascii") + b"\n"
-        lines = [
-            f"HTTP/1.1 {code} {_PHRASES.get(code, 'Refused')}",
-            "Content-Type: text/plain; charset=utf-8",
-            f"Content-Length: {len(body)}",
-            "Connection: close",
-            *(f"{name}: {value}" for name, value in responseHeaders or ()),
-        ]
-        self.transport.write("\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body)
+        self.transport.write(refusing(code, text, responseHeaders or ()))
         self.factory.closing.start(self)
         self.dropConnection()
 

@@ -12,7 +12,7 @@ from mles_tx.transport import websocket as module
 from mles_tx.transport.connection import MlesConnection, Settings
 from mles_tx.transport.connections import MlesFactory
 from mles_tx.transport.origins import pages_of_this_machine
-from mles_tx.transport.upgrade import Upgrade, usual_upgrade
+from mles_tx.transport.upgrade import Upgrade, refusing, usual_upgrade
 from tests import examples
 from tests.wire import client_frame, header, upgrade
 
@@ -434,3 +434,16 @@ class SameAnswerTests(SynchronousTestCase):
         connection = self.factory.buildProtocol(None)
         assert isinstance(connection, MlesConnection)
         return FakeTransport(connection)
+
+
+class RefusingTests(SynchronousTestCase):
+    """The answer that refuses."""
+
+    def test_answer(self) -> None:
+        """It says why, for people, and that the connection ends."""
+        self.assertEqual(
+            refusing(426, "Not this one.", [("Sec-WebSocket-Version", 13)]),
+            b"HTTP/1.1 426 Upgrade Required\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 14\r\n"
+            b"Connection: close\r\nSec-WebSocket-Version: 13\r\n\r\nNot this one.\n",
+        )
+        self.assertTrue(refusing(499, "No.").startswith(b"HTTP/1.1 499 Refused\r\n"))
