@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 
 import brotli
 
-from tests.web.test_files import NOT_SERVED, SECRET, SiteFilesTestCase
+from tests.web.sitefiles import SECRET, SiteFilesTestCase
+from tests.web.test_files import NOT_SERVED
 
 from .parts import debian_program
 from .processes import WAIT, Server, server_environ
