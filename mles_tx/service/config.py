@@ -1,18 +1,15 @@
 """What a server is to be: values that were looked at as a whole.
 
-The options only parse; here it is decided whether the values fit together. It must not know how they are
-used.
+The options only parse; whether the values fit together is decided in `rules`, whenever a configuration is made. It must
+not know how they are used.
 """
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from platformdirs import user_state_path
 
-from mles_tx.protocol.forwarded import TrustedProxies, parse_network
+from mles_tx.protocol.forwarded import TrustedProxies
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.inherited import SystemdSocket
@@ -22,69 +19,21 @@ from mles_tx.web.routes import Route
 from .endpoints import Endpoint
 from .privileges import Account
 from .resources import machine_memory
+from .rules import LOCAL_HOSTS, LOG_FORMATS, LOG_LEVELS, LOOPBACK, ConfigError, check
 
 __all__ = ["LOG_FORMATS", "LOG_LEVELS", "LOOPBACK", "ConfigError", "ServerConfig", "state_directory"]
 
-LOG_FORMATS = ("readable", "json")
-
-#: What may be asked for. Above them there is `critical`, which is always logged.
-LOG_LEVELS = ("debug", "info", "warn", "error")
-
-#: Where the local mode and `--no-tls` listen.
-LOOPBACK = ("127.0.0.1", "::1")
-
 _EVERYWHERE = ("0.0.0.0", "::")
-
-_LOCAL_HOSTS = ("localhost", *LOOPBACK)
-
-#: What each number may be. The ping interval is in seconds here, and in milliseconds on the command line.
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "port": (0, 65535),
-    "redirect_port": (0, 65535),
-    "limit": (1, 999999),
-    "ping_interval": (1, 1000000),
-    "max_missed_pongs": (1, 9),
-    "rate_limit": (0, 9999),
-    "filelimit": (1, 999999),
-    "compression_cache": (0, 999999),
-    "per_ip_limit": (0, 99999),
-    "per_ip_window": (1, 86399),
-    "max_channels": (1, 99999999),
-    "history_total": (1, 99999999),
-    "drain": (0, 3600),
-}
 
 _TLS_PORT = 443
 _PLAIN_PORT = 8080
 
 _PER_IP_LIMIT = 60
 
-#: Enough to see that it is an address; who it is for tells the rest.
-_EMAIL = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
-
-#: Characters of a name certificates are ordered for: files are called after it.
-_MAX_ACME_NAME = 240
-
-#: RFC 1123 section 2.1, with the underscore that private networks use.
-_DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
-
 
 def state_directory(home: Path | None = None) -> Path:
     """Where a program's state goes on this platform: for the user it runs as, or in another one's home."""
     return user_state_path("mles_tx") if home is None else home / ".local" / "state" / "mles_tx"
-
-
-class ConfigError(Exception):
-    """Values that cannot be served with; the text names the option and the remedy."""
-
-
-def _remedy_for_network(text: str) -> str:
-    try:
-        if "%" in text:
-            return "leave the zone away"
-        return f"write it as {ip_network(text, strict=False)}, or give a single address"
-    except ValueError:
-        return "not an address or network; give some like 127.0.0.1, 10.0.0.0/8 or fd00::/8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,141 +129,7 @@ class ServerConfig:
     listen: bool = True
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"--{name.replace('_', '-')} {value}: give a value from {low:g} to {high:g}")
-        for option, choice, choices in (
-            ("--log-format", self.log_format, LOG_FORMATS),
-            ("--log-level", self.log_level, LOG_LEVELS),
-        ):
-            if choice not in choices:
-                raise ConfigError(f"{option} {choice!r}: give {', '.join(choices[:-1])} or {choices[-1]}")
-        for domain in self.domains:
-            if ("%" in domain or not is_ip_address(domain)) and _DOMAIN.fullmatch(domain) is None:
-                raise ConfigError(
-                    f"--domains {domain!r}: not a host name; give names like example.org,"
-                    " international ones in their xn-- form"
-                )
-            if is_ip_address(domain) and str(ip_address(domain)) != domain:
-                raise ConfigError(f"--domains {domain}: write it as {ip_address(domain)}, as browsers do")
-        for interface in self.interfaces:
-            if not is_ip_address(interface):
-                raise ConfigError(
-                    f"--interface {interface!r}: not an IP address; give one of this machine's, or 0.0.0.0 for all"
-                )
-        self._check_inherited()
-        self._check_proxies()
-        if self.key == b"":
-            raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
-        if b"" in self.other_keys:
-            raise ConfigError("--key-file: a key is empty; write the key into the file")
-        for origin in self.origins:
-            try:
-                ListedOrigins([origin])
-            except ValueError as error:
-                raise ConfigError(f"--origin {origin!r}: {error}") from None
-        if self.wwwroot is not None and not self.wwwroot.is_dir():
-            raise ConfigError(f"--wwwroot {self.wwwroot}: not a directory; make it, or leave the option away")
-        self._check_routes()
-        if self.is_local:
-            self._check_local()
-        else:
-            self._check_public()
-        self._check_admin()
-
-    def _check_admin(self) -> None:
-        if self.admin is None or not self.admin.port or not self.listen:
-            return
-        for port, option in ((self.listen_port, "--port"), (self.redirect_port, "--redirect-port")):
-            if self.admin.port == port and any(self.admin.overlaps(name) for name in self.listen_interfaces):
-                raise ConfigError(f"--admin {self.admin}: port {port} is that of {option} already; give another one")
-
-    def _check_inherited(self) -> None:
-        for given, option, others in (
-            (self.listen_on, "--listen", ((self.port is not None, "--port"), (self.interfaces, "--interface"))),
-            (self.redirect_on, "--redirect-listen", ((self.redirect_port is not None, "--redirect-port"),)),
-        ):
-            for is_given, other in others:
-                if given and is_given:
-                    raise ConfigError(f"{option}: {other} is given as well; keep one of them")
-            seen: set[SystemdSocket] = set() if option == "--listen" else set(self.listen_on)
-            for wanted in given:
-                if wanted in seen:
-                    raise ConfigError(f"{option} {wanted}: taken already; name each socket once")
-                seen.add(wanted)
-
-    def _check_proxies(self) -> None:
-        for network in self.trusted_proxies:
-            try:
-                parse_network(network)
-            except ValueError:
-                raise ConfigError(f"--trusted-proxy {network!r}: {_remedy_for_network(network)}") from None
-        if self.proxy_protocol and not self.trusted_proxies:
-            raise ConfigError("--proxy-protocol: needs --trusted-proxy; give the address of the proxy")
-        if self.proxy_protocol and not self.listen:
-            raise ConfigError("--proxy-protocol: needs a port of its own; leave it to the site")
-
-    def _check_routes(self) -> None:
-        prefixes = [route.prefix for route in self.proxies]
-        own = {*_LOCAL_HOSTS, *self.interfaces, *self.domains}
-        for route in self.proxies:
-            if prefixes.count(route.prefix) > 1:
-                raise ConfigError(f"--proxy {route.prefix}: given more than once; keep one of them")
-            if route.port == self.listen_port and route.host in own:
-                raise ConfigError(f"--proxy {route.prefix}: {route.origin} is this server; give another program's URL")
-            if not self.listen:
-                raise ConfigError(f"--proxy {route.prefix}: needs a port of the server's own; leave it away")
-
-    def _check_local(self) -> None:
-        for given, option in (
-            (self.interfaces, "--interface"),
-            (self.listen_on, "--listen"),
-            (self.certificates, "--certificate"),
-        ):
-            if given:
-                raise ConfigError(f"{option}: needs --domains; without it only this machine is served")
-        self._refuse_acme("needs --domains; without it only this machine is served")
-
-    def _check_public(self) -> None:
-        if not self.tls:
-            if self.certificates:
-                raise ConfigError("--certificate: of no use with --no-tls; leave one of them away")
-            self._refuse_acme("of no use with --no-tls; leave one of them away")
-            return
-        if self.redirect_port and self.redirect_port == self.listen_port and not self.listen_on:
-            raise ConfigError(f"--redirect-port {self.redirect_port}: that is --port already; give another one")
-        for email in self.emails:
-            if _EMAIL.fullmatch(email) is None:
-                raise ConfigError(f"--email {email!r}: not an address; give one like me@example.org")
-        for domain in self.acme_names:
-            if len(domain) > _MAX_ACME_NAME:
-                raise ConfigError(
-                    f"--domains {domain}: longer than {_MAX_ACME_NAME} characters; give --certificate and --private-key"
-                )
-        if not self.acme_names:
-            reason = (
-                "of no use with --certificate" if self.certificates else "no authority gives those names certificates"
-            )
-            self._refuse_acme(f"{reason}; leave it away", redirect=False)
-        try:
-            _ = self.authority
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-
-    def _refuse_acme(self, reason: str, *, redirect: bool = True) -> None:
-        """Say that an option would do nothing, if it is given."""
-        for given, option in (
-            (self.emails, "--email"),
-            (self.acme_directory == LETS_ENCRYPT_STAGING, "--staging"),
-            (self.acme_directory, "--acme-directory"),
-            (self.acme_ca, "--acme-ca"),
-            (self.acme_account, "--acme-key-id"),
-            (redirect and self.redirect_port is not None, "--redirect"),
-            (redirect and self.redirect_on, "--redirect-listen"),
-        ):
-            if given:
-                raise ConfigError(f"{option}: {reason}")
+        check(self)
 
     @property
     def is_local(self) -> bool:
@@ -386,7 +201,7 @@ class ServerConfig:
     def hosts(self) -> dict[str, str]:
         """The directory below the root of sites, by each host name that is served."""
         if self.is_local:
-            return dict.fromkeys(_LOCAL_HOSTS, "localhost")
+            return dict.fromkeys(LOCAL_HOSTS, "localhost")
         return {domain: domain for domain in self.domains}
 
     @property
