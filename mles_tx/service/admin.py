@@ -67,7 +67,7 @@ class AdminListener(Service):
         self._socket: socket.socket | None = None
         self._port: Port | None = None
         self.lag = ReactorLag(reactor)
-        site = make_admin_site(make_registry(server, self.lag), server.not_ready)
+        site = make_admin_site(make_registry(server, self.lag), server.not_ready, server.warnings)
         self.door = DoorFactory(reactor, None, site, lambda: len(self.door.doors) >= MAX_CONNECTIONS)
 
     @property

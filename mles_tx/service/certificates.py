@@ -6,7 +6,7 @@ is to be served until an ordered certificate is there is made at once, so that s
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,10 @@ _LOOK_SECONDS = 3600.0
 
 #: Seconds for which it is remembered who can be trusted.
 _TRUST_SECONDS = 1.0
+
+#: How long before its end a certificate is called ending: this, or a third of its life if that is less. Those that are
+#: renewed by a program have been renewed long before.
+_ENDING = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,18 @@ class CertificateService(Service):
             if not state.is_trusted and (self._config.certificates or state.domain in ordered):
                 why = f": {state.error}" if state.error else ""
                 lines.append(f"{state.domain} has no valid certificate yet{why}")
+        return lines
+
+    def ending(self) -> list[str]:
+        """Which certificates are valid, end soon, and will not be followed by others unless something is done, one line
+        each."""
+        now = datetime.now(UTC)
+        lines = [_ends_soon(pair) for pair in self._pairs if self._config.certificates and _is_ending(pair, now)]
+        lines += [
+            f"the certificate for {state.domain} ends on {state.not_valid_after:%Y-%m-%d}: {state.error}"
+            for state in self.states()
+            if state.error is not None and now < state.not_valid_after < now + _ENDING and state.is_trusted
+        ]
         return lines
 
     def privilegedStartService(self) -> None:
@@ -281,6 +297,8 @@ def shortcomings(config: ServerConfig, pairs: Sequence[Pair], now: datetime) -> 
         if pair.not_valid_after <= now:
             names = ", ".join(pair.names)
             yield names, f"the certificate for {names} has expired: replace it"
+        elif _is_ending(pair, now):
+            yield f"{', '.join(pair.names)} soon", _ends_soon(pair)
     for domain in config.domains:
         if not any(covers(pair.names, domain) for pair in pairs):
             yield domain, f"no certificate is for {domain}: clients will refuse it"
@@ -288,6 +306,15 @@ def shortcomings(config: ServerConfig, pairs: Sequence[Pair], now: datetime) -> 
 
 def _is_good(pair: Pair, domain: str, now: datetime) -> bool:
     return covers(pair.names, domain) and pair.not_valid_before <= now < pair.not_valid_after
+
+
+def _is_ending(pair: Pair, now: datetime) -> bool:
+    life = pair.not_valid_after - pair.not_valid_before
+    return now < pair.not_valid_after < now + min(_ENDING, life / 3)
+
+
+def _ends_soon(pair: Pair) -> str:
+    return f"the certificate for {', '.join(pair.names)} ends on {pair.not_valid_after:%Y-%m-%d}: replace it"
 
 
 def _self_signed(config: ServerConfig) -> Pair:

@@ -199,6 +199,10 @@ class MlesService(MultiService):
             reasons.append("the process, or the system, has no descriptors left")
         return reasons
 
+    def warnings(self) -> list[str]:
+        """What will keep this server from being ready unless something is done, a line each."""
+        return self.certificates.ending()
+
     def reload(self, config: ServerConfig) -> list[Change]:
         """Change to another configuration without losing anybody: as far as that can be done without a restart.
 

@@ -3,7 +3,7 @@
 It must not know what the metrics are, nor what a server is ready for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -22,6 +22,8 @@ _TEXT = "text/plain; charset=utf-8"
 _ALIVE = Answer(200, "alive")
 _BROKEN = Answer(500, "The metrics could not be read; the log has more.")
 
+_Ask = Callable[[], list[str]]
+
 
 class _Admin(Resource):
     """All of the site.
@@ -29,16 +31,18 @@ class _Admin(Resource):
     Args:
         registry: what `/metrics` shows.
         not_ready: asked for the reasons of `/readyz`.
+        warnings: asked for what will be one.
     """
 
     isLeaf = True
 
     _log = Logger()
 
-    def __init__(self, registry: CollectorRegistry, not_ready: Callable[[], list[str]]) -> None:
+    def __init__(self, registry: CollectorRegistry, not_ready: _Ask, warnings: _Ask) -> None:
         super().__init__()
         self._registry = registry
         self._not_ready = not_ready
+        self._warnings = warnings
         self._pages = {b"/livez": _ALIVE.render, b"/readyz": self._readyz, b"/metrics": self._metrics}
 
     def render(self, request: Request) -> bytes:
@@ -52,8 +56,8 @@ class _Admin(Resource):
     def _readyz(self, request: Request) -> bytes:
         reasons = self._not_ready()
         if reasons:
-            return _send(request, 503, _TEXT, "".join(f"{_line(reason)}\n" for reason in reasons).encode())
-        return _send(request, 200, _TEXT, b"ready\n")
+            return _send(request, 503, _TEXT, _lines(reasons))
+        return _send(request, 200, _TEXT, _lines(["ready", *self._warnings()]))
 
     def _metrics(self, request: Request) -> bytes:
         # Not prometheus_client's own choice: it puts what the request says into the answer.
@@ -70,6 +74,10 @@ class _Admin(Resource):
         return _send(request, 200, kind, body)
 
 
+def _lines(reasons: Iterable[str]) -> bytes:
+    return "".join(f"{_line(reason)}\n" for reason in reasons).encode()
+
+
 def _line(reason: str) -> str:
     """A reason as one line of printable text: some of them come from elsewhere, as an authority's errors do."""
     return "".join(char if char.isprintable() else " " for char in reason)
@@ -83,11 +91,12 @@ def _send(request: Request, code: int, kind: str, body: bytes) -> bytes:
     return b"" if request.method == b"HEAD" else body
 
 
-def make_admin_site(registry: CollectorRegistry, not_ready: Callable[[], list[str]]) -> Site:
+def make_admin_site(registry: CollectorRegistry, not_ready: _Ask, warnings: _Ask = list) -> Site:
     """The site as a door needs it. It answers whatever its Host header is: nobody knows what it is called.
 
     Args:
         registry: what `/metrics` shows.
         not_ready: asked at each request for what keeps the server from doing what it is there for, a line each.
+        warnings: asked, when that is nothing, for what will keep it from that unless something is done, likewise.
     """
-    return bare_site(_Admin(registry, not_ready))
+    return bare_site(_Admin(registry, not_ready, warnings))

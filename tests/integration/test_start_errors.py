@@ -88,7 +88,7 @@ class StartErrorsContract(Contract):
         text.write_text("no PEM")
         for certificate, private_key, message in (
             (one, other, "{0}, {1}: the key does not belong to the certificate: give matching files"),
-            (none, one, "{0}: No such file or directory"),
+            (none, one, "{0}: No such file or directory; give a file that can be read"),
             (text, one, "{0}: no PEM certificate in this file"),
         ):
             files = ["--certificate", str(certificate), "--private-key", str(private_key)]

@@ -187,6 +187,29 @@ class OwnFilesTests(_Case):
             ["example.org has no valid certificate yet", "example.net has no valid certificate yet"],
         )
 
+    def test_ending(self) -> None:
+        """A certificate near its end is told in time, logged and to whoever asks; the server is ready until then."""
+        for days, is_told in ((8.0, False), (6.9, True), (0.5, True), (-1.0, False)):
+            made = make("example.org", days=days, life=90)
+            with logged() as warnings:
+                service = self.start("example.org", certificates=(self.files(made),))
+            line = (
+                f"the certificate for example.org ends on {made.certificate.not_valid_after_utc:%Y-%m-%d}: replace it"
+            )
+            self.assertEqual((days, service.ending()), (days, [line] if is_told else []))
+            self.assertEqual((days, line in warnings), (days, is_told))
+            self.assertEqual((days, service.not_ready() == []), (days, days > 0))
+            self.stop(service)
+
+    def test_ending_of_short_ones(self) -> None:
+        """One that lives for some days only is not near its end from the first one on."""
+        told = []
+        for days in (5.0, 2.1, 1.9):
+            service = self.start("example.org", certificates=(self.files(make("example.org", days=days, life=6)),))
+            told.append(len(service.ending()))
+            self.stop(service)
+        self.assertEqual(told, [0, 0, 1])
+
     def test_read_early(self) -> None:
         """The files are read while the server is still root; nothing is shown before it starts."""
         one = make("example.org")
@@ -205,7 +228,9 @@ class OwnFilesTests(_Case):
         for step in ("privilegedStartService", "startService"):
             service = self.make("example.org", certificates=((missing, missing),))
             error = self.assertRaises(CertificateError, getattr(service, step))
-            self.assertEqual(str(error), f"--certificate {missing}: No such file or directory")
+            self.assertEqual(
+                str(error), f"--certificate {missing}: No such file or directory; give a file that can be read"
+            )
             self.assert_nothing(service)
 
     def test_again(self) -> None:
@@ -438,6 +463,25 @@ class OrderTests(_Case):
                 "example.net has no valid certificate yet",
             ],
         )
+
+    def test_ending(self) -> None:
+        """That nothing comes after a certificate whose order has failed is told in the last week, with the reason."""
+        failed = {"failures": 9, "delay": 60.0, "until": 4e9, "error": "no such domain", "hint": ""}
+        for days, is_told in ((3.0, True), (10.0, False), (-1.0, False)):
+            issued = make("example.org", days=days, life=90)
+            self.keep("certificates/example.org.pem", issued.key_pem + issued.certificate_pem)
+            self.keep("tries/example.org.json", json.dumps(failed).encode())
+            service = self.order()
+            ends = f"{issued.certificate.not_valid_after_utc:%Y-%m-%d}"
+            line = f"the certificate for example.org ends on {ends}: no such domain"
+            self.assertEqual((days, service.ending()), (days, [line] if is_told else []))
+            self.stop(service)
+
+    def test_renewed_in_time(self) -> None:
+        """Nothing is told of one near its end whose order has not failed: it is being renewed."""
+        issued = make("example.org", days=3, life=90)
+        self.keep("certificates/example.org.pem", issued.key_pem + issued.certificate_pem)
+        self.assertEqual(self.order().ending(), [])
 
     def test_local_and_public(self) -> None:
         """Names of both kinds are served; only for those an authority knows one is ordered and missed."""

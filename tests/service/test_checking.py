@@ -51,7 +51,9 @@ class CheckTests(SynchronousTestCase):
             " give matching files",
         )
         pair[1].unlink()
-        self.assertEqual(self.error(**fields), f"--private-key {pair[1]}: No such file or directory")
+        self.assertEqual(
+            self.error(**fields), f"--private-key {pair[1]}: No such file or directory; give a file that can be read"
+        )
 
     def test_warnings(self) -> None:
         """What would not keep a server from starting is a warning."""

@@ -545,8 +545,8 @@ class OwnCertificateTests(ServerTestCase):
         missing = self.directory / "missing.pem"
         before = set(Path("/proc/self/fd").iterdir())
         for pair, message in (
-            ((missing, key), f"--certificate {missing}: No such file or directory"),
-            ((chain, missing), f"--private-key {missing}: No such file or directory"),
+            ((missing, key), f"--certificate {missing}: No such file or directory; give a file that can be read"),
+            ((chain, missing), f"--private-key {missing}: No such file or directory; give a file that can be read"),
             ((key, key), f"--certificate {key}: no PEM certificate in this file"),
         ):
             config = ServerConfig(domains=("example.org",), certificates=(pair,), port=0)

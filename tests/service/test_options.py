@@ -625,7 +625,7 @@ class CheckTests(OptionsTestCase):
         """A file that a server would only look at when it starts is looked at, and told with code 1."""
         self.assert_refused(
             "--domains a.test --certificate {root}/no --private-key {key} --check",
-            "--certificate {root}/no: No such file or directory",
+            "--certificate {root}/no: No such file or directory; give a file that can be read",
         )
 
 

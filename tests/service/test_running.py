@@ -174,7 +174,9 @@ class StartTests(ProgramTestCase):
         missing = self.directory / "missing.pem"
         program = self.program(domains=("example.org",), certificates=((missing, missing),))
         error = self.assertRaises(SystemExit, program.privilegedStartService)
-        self.assertEqual(error.code, f"mles: --certificate {missing}: No such file or directory")
+        self.assertEqual(
+            error.code, f"mles: --certificate {missing}: No such file or directory; give a file that can be read"
+        )
 
     def test_bad_cache(self) -> None:
         """A directory that cannot be made ends it with one line."""

@@ -27,7 +27,8 @@ class AdminTests(WebTestCase):
         self.registry = CollectorRegistry()
         self.gauge = Gauge("teapots", "Teapots.", registry=self.registry)
         self.reasons: list[str] = []
-        self.site = make_admin_site(self.registry, lambda: self.reasons)
+        self.warnings: list[str] = []
+        self.site = make_admin_site(self.registry, lambda: self.reasons, lambda: self.warnings)
 
     def get(self, target: bytes, *headers: bytes, method: bytes = b"GET") -> Reply:
         """An answer."""
@@ -50,6 +51,15 @@ class AdminTests(WebTestCase):
         self.assertEqual(reply.headers["content-type"], "text/plain; charset=utf-8")
         self.reasons.clear()
         self.assertEqual(self.get(b"/readyz").status, 200)
+
+    def test_warnings(self) -> None:
+        """What will keep it from being ready soon stands below, a line each; what keeps it from that goes first."""
+        self.warnings[:] = ["the certificate for a.test ends\r\non 2026-01-31"]
+        reply = self.get(b"/readyz")
+        body = b"ready\nthe certificate for a.test ends  on 2026-01-31\n"
+        self.assertEqual((reply.status, reply.body), (200, body))
+        self.reasons[:] = ["stopping"]
+        self.assertEqual(self.get(b"/readyz").body, b"stopping\n")
 
     def test_metrics(self) -> None:
         """The metrics are read when somebody asks, in the plain format."""

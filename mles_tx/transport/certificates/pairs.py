@@ -117,4 +117,4 @@ def _read(option: str, path: Path) -> list[pem.AbstractPEMObject]:
     try:
         return pem.parse(path.read_bytes())
     except OSError as error:
-        raise CertificateError(f"{option} {path}: {error.strerror}") from None
+        raise CertificateError(f"{option} {path}: {error.strerror}; give a file that can be read") from None

@@ -77,6 +77,7 @@ def make(
     common_name: str | None = None,
     others: Sequence[x509.GeneralName] = (),
     days: float = 90,
+    life: float | None = None,
     key: Key | None = None,
     issuer: Made | None = None,
 ) -> Made:
@@ -87,6 +88,7 @@ def make(
         common_name: its common name, if it is to have one.
         others: more alternative names.
         days: when it ends, from `NOW`.
+        life: how many days it is valid; None: from a day before `NOW`.
         key: its key; made when none is given.
         issuer: who signs it; itself when none is given.
     """
@@ -98,7 +100,7 @@ def make(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject if issuer is None else issuer.certificate.subject)
-        .not_valid_before(NOW + timedelta(days=min(days, 0) - 1))
+        .not_valid_before(NOW + timedelta(days=min(days, 0) - 1 if life is None else days - life))
         .not_valid_after(NOW + timedelta(days=days))
         .serial_number(x509.random_serial_number())
         .public_key(key.public_key())

@@ -238,8 +238,8 @@ class PairFromFilesTests(SynchronousTestCase):
             (self.directory, "Is a directory"),
             (self.key / "below", "Not a directory"),
         ):
-            self.assert_refused(path, self.key, f"--certificate {path}: {reason}")
-            self.assert_refused(self.certificate, path, f"--private-key {path}: {reason}")
+            self.assert_refused(path, self.key, f"--certificate {path}: {reason}; give a file that can be read")
+            self.assert_refused(self.certificate, path, f"--private-key {path}: {reason}; give a file that can be read")
 
     def test_files_without(self) -> None:
         """A file without what it is to hold is named with its option; so is one for the other option."""
