@@ -64,8 +64,11 @@ class Routes:
 
 
 def climbs(path: bytes) -> bool:
-    """Whether a path has a segment of one or two dots, however written: an upstream might leave the prefix by it."""
+    """Whether a path has a segment of one or two dots, however written: an upstream might leave the prefix by it.
+
+    Servers for Java drop what stands in a segment behind a semicolon before they look at the dots.
+    """
     if b"." not in path and b"%2" not in path:
         return False
-    segments = unquote_to_bytes(path).replace(b"\\", b"/").split(b"/")
+    segments = [part.partition(b";")[0] for part in unquote_to_bytes(path).replace(b"\\", b"/").split(b"/")]
     return b"." in segments or b".." in segments

@@ -53,8 +53,32 @@ TARGETS = (
     ("/", "/v1", b"/", b"/v1/"),
 )
 
-CLIMBING = (b"/api/..", b"/api/../x", b"/./x", b"/%2e%2e/x", b"/.%2E/x", b"/a\\..\\x", b"/a%5c..%5Cx", b"/a%2f..%2fx")
-NOT_CLIMBING = (b"/", b"/api", b"/a.b", b"/.well-known/x", b"/...", b"/x..", b"/%252e%252e/x", b"/%20", b"/a%2fb")
+CLIMBING = (
+    b"/api/..;/x",
+    b"/api/.;a=b",
+    b"/api/%2e.%3b/x",
+    b"/api/..",
+    b"/api/../x",
+    b"/./x",
+    b"/%2e%2e/x",
+    b"/.%2E/x",
+    b"/a\\..\\x",
+    b"/a%5c..%5Cx",
+    b"/a%2f..%2fx",
+)
+NOT_CLIMBING = (
+    b"/",
+    b"/api",
+    b"/a.b",
+    b"/.well-known/x",
+    b"/...",
+    b"/x..",
+    b"/%252e%252e/x",
+    b"/%20",
+    b"/a%2fb",
+    b"/a;..",
+    b"/a..;b/x",
+)
 
 
 class RoutesTests(SynchronousTestCase):
