@@ -85,6 +85,11 @@ class HealthOptions(usage.Options):
         print(f"mles_tx {mles_tx.__version__}")
         sys.exit(0)
 
+    def parseArgs(self, *arguments: str) -> None:  # noqa: N802
+        """There are options only."""
+        if arguments:
+            raise usage.UsageError(f"{arguments[0]!r}: not an option")
+
     def postOptions(self) -> None:
         if self["admin"] is None:
             given = self._environ.get("MLES_TX_ADMIN")

@@ -74,6 +74,11 @@ class CommonOptions(usage.Options):
             sys.stderr.write(f"{self.command}: {one_line(text)}\n")
             sys.exit(self.wrong)
 
+    def parseArgs(self, *arguments: str) -> None:  # noqa: N802
+        """There are options only."""
+        if arguments:
+            raise usage.UsageError(f"{arguments[0]!r}: not an option")
+
     def parse(self, options: Sequence[str] | None = None) -> None:
         """Parse, and look at the values as a whole.
 

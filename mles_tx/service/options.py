@@ -235,7 +235,7 @@ class Options(LayeredOptions):
         self["listen"].append(inherited_socket("--listen", value))
 
     def opt_redirect_listen(self, value: str) -> None:
-        """Likewise for --redirect, and switches it on; may be given again."""
+        """Like --listen, for --redirect, which it switches on; may be given again."""
         self["redirect-listen"].append(inherited_socket("--redirect-listen", value))
 
     def opt_certificate(self, value: str) -> None:
@@ -255,8 +255,7 @@ class Options(LayeredOptions):
         self["proxy"].append(proxy_route(value))
 
     def opt_trusted_proxy(self, value: str) -> None:
-        """Address or network of a proxy whose X-Forwarded-For is believed; more of them by commas, or by giving the
-        option again."""
+        """Address or network of a proxy whose X-Forwarded-For is believed; more by commas, or given again."""
         for network in value.split(","):
             if network.strip() not in self["trusted-proxy"]:
                 self["trusted-proxy"].append(network.strip())

@@ -24,7 +24,7 @@ DOMAIN = "--domains example.org "
 BAD = (
     ("", "--domains: give the domains the certificate is to be for"),
     (DOMAIN + "--nonsense", "option --nonsense not recognized; --help lists the options"),
-    (DOMAIN + "extra", "Wrong number of arguments.; --help lists the options"),
+    (DOMAIN + "extra", "'extra': not an option; --help lists the options"),
     (DOMAIN + "--port 0", "--port '0': give a whole number from 1 to 65535"),
     (DOMAIN + "--port x", "--port 'x': give a whole number from 1 to 65535"),
     (DOMAIN + "--redirect-port 65536", "--redirect-port '65536': give a whole number from 1 to 65535"),

@@ -44,7 +44,7 @@ BAD = (
     ("--admin 9100", f"--admin '9100': {FORMS}, or http://HOST:PORT"),
     ("--timeout 0", "--timeout '0': give a whole number from 1 to 3600"),
     ("--timeout 1.5", "--timeout '1.5': give a whole number from 1 to 3600"),
-    ("extra", "Wrong number of arguments."),
+    ("extra", "'extra': not an option"),
     ("--nonsense", "option --nonsense not recognized"),
 )
 

@@ -190,7 +190,7 @@ class InstallUnitTests(SynchronousTestCase):
             ("--nonsense", "mles-tx: option --nonsense not recognized; --help says more"),
             ("-- --limit 0", "mles: --limit '0': give a whole number from 1 to 999999"),
             ("-- --domains", "mles: option --domains requires argument; --help lists the options"),
-            ("-- extra", "mles: Wrong number of arguments.; --help lists the options"),
+            ("-- extra", "mles: 'extra': not an option; --help lists the options"),
             ("-- --run-as daemon", "mles-tx: --run-as: the service never is root; leave it away"),
             (
                 "-- --cache /srv",

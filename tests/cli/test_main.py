@@ -20,7 +20,7 @@ BAD = (
     ("--port 8080", "mles-tx: option --port not recognized; --help says more\n"),
     ("serve --port x", "mles: --port 'x': give a whole number from 0 to 65535\n"),
     ("serve --nonsense", "mles: option --nonsense not recognized; --help lists the options\n"),
-    ("serve extra", "mles: Wrong number of arguments.; --help lists the options\n"),
+    ("serve extra", "mles: 'extra': not an option; --help lists the options\n"),
 )
 
 

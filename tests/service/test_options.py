@@ -429,9 +429,9 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--nonsense", f"option --nonsense not recognized{_LISTS}"),
     ("-x", f"option -x not recognized{_LISTS}"),
     ("--p 80", f"option --p not a unique prefix{_LISTS}"),
-    ("serve", f"Wrong number of arguments.{_LISTS}"),
-    ("--port 80 extra", f"Wrong number of arguments.{_LISTS}"),
-    ("80 --port", f"Wrong number of arguments.{_LISTS}"),
+    ("serve", f"'serve': not an option{_LISTS}"),
+    ("--port 80 extra", f"'extra': not an option{_LISTS}"),
+    ("80 --port", f"'80': not an option{_LISTS}"),
 )
 
 
