@@ -80,7 +80,14 @@ class Listener(PortService):
         self._slots = FileSlots(config.filelimit)
         self.proxy = None
         if config.proxies:
-            self.proxy = Proxy(reactor, config.proxies, config.hosts, upstreams_for(descriptor_limit()), config.trusted)
+            self.proxy = Proxy(
+                reactor,
+                config.proxies,
+                config.hosts,
+                upstreams_for(descriptor_limit()),
+                config.trusted,
+                lambda client: self.admission.seconds_to_wait(client),
+            )
         self.admission = Admission(
             reactor,
             metrics,

@@ -3,6 +3,7 @@
 It must not know where requests go, nor where answers come from.
 """
 
+from http import HTTPStatus
 from typing import Any
 
 from h11 import (
@@ -125,7 +126,8 @@ class ClientSide:
         ]
         if self.http.their_state is not DONE:
             fields.append((b"Connection", b"close"))  # there is no telling where the next request begins
-        self.send(Response(status_code=status, headers=fields, reason=RESPONSES.get(status, b"Misdirected Request")))
+        reason = RESPONSES.get(status) or HTTPStatus(status).phrase.encode("ascii")  # the former lacks some
+        self.send(Response(status_code=status, headers=fields, reason=reason))
         if not self.is_head:
             self.send(Data(data=page))
         self.send(EndOfMessage())

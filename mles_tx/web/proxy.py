@@ -4,7 +4,8 @@ The door asks it before anybody else. It must not know how a request is passed o
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from math import ceil
 from typing import Any
 
 from h11 import Request
@@ -15,7 +16,7 @@ from mles_tx.protocol.forwarded import NOBODY, Client, TrustedProxies
 from mles_tx.transport.door import Door
 from mles_tx.transport.websocket import SUBPROTOCOL
 
-from .forwarding import sender_of
+from .forwarding import asks_for_upgrade, sender_of
 from .hosts import host_name, was_named_otherwise
 from .incoming import BAD_REQUEST, Refusal
 from .pool import Upstream, Upstreams
@@ -43,6 +44,8 @@ class Proxy:
         hosts: the hosts there are, in lower case, IPv6 addresses without brackets. Others get 404.
         connections: how many there may be to all upstreams together.
         trusted: whose word on their clients is taken.
+        seconds_to_wait: counts a WebSocket of a client that one of these tells of; how long the client has to wait
+            because it has too many, 0.0 when it is let in.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class Proxy:
         hosts: Collection[str],
         connections: int,
         trusted: TrustedProxies = NOBODY,
+        seconds_to_wait: Callable[[str], float] = lambda client: 0.0,
     ) -> None:
         self._reactor = reactor
         self._routes = Routes(routes)
         self._hosts = hosts
         self._trusted = trusted
+        self._seconds_to_wait = seconds_to_wait
         self.upstreams = Upstreams(reactor, connections)
         self._looks = Deadlines[RequestRelay](reactor, LOOK_SECONDS, RequestRelay.look)
 
@@ -96,4 +101,12 @@ class Proxy:
             raise Refusal(421, "This connection was opened for another host.")
         upstream = self.upstreams.get(route.host, route.port, route.origin)
         sender = sender_of(transport, request.headers.raw_items(), self._trusted)
+        if asks_for_upgrade(request.headers.raw_items()) and self._comes_from_proxy(transport):
+            wait = self._seconds_to_wait(sender.address)
+            if wait:
+                raise Refusal(429, f"There are too many connections from your address; wait {ceil(wait)} seconds.")
         return upstream, route.target(request.target), sender
+
+    def _comes_from_proxy(self, transport: Any) -> bool:
+        """Whether a connection is one of a trusted proxy's, which is not counted."""
+        return getattr(transport.getPeer(), "host", "") in self._trusted

@@ -1,5 +1,6 @@
 """Which requests are passed on, and to whom."""
 
+from mles_tx.protocol.forwarded import NOBODY, TrustedProxies
 from mles_tx.web.routes import Route
 from tests.wire import header, upgrade
 
@@ -81,6 +82,29 @@ class ProxyTests(ProxyTestCase):
         """When there are too many connections to upstreams, who asks for one more is told to come again."""
         clients = [self.connect(ask()) for _ in range(self.limit + 1)]
         self.assertEqual([client.taken()[9:12] for client in clients], [b""] * self.limit + [b"503"])
+
+
+class BehindProxyTests(ProxyTestCase):
+    """With a trusted proxy in front, whose connections are not counted."""
+
+    trusted = TrustedProxies(["192.168.1.1"])
+
+    def test_websockets_are_counted(self) -> None:
+        """WebSockets of a client count as those to Mles do, and one too many is told to wait; requests do not count."""
+        told = b"X-Forwarded-For: 192.0.2.7\r\n\r\n"
+        request = upgrade(path="/api/x", protocol=None).removesuffix(b"\r\n") + told
+        answers = [self.connect(request).taken() for _ in range(3)]
+        self.assertEqual((self.counted, answers[:2]), (["192.0.2.7"] * 3, [b""] * 2))
+        self.assertTrue(answers[2].startswith(b"HTTP/1.1 429 Too Many Requests\r\n"))
+        self.assertTrue(answers[2].endswith(b"too many connections from your address; wait 42 seconds.\n"))
+        self.connect(ask("/api/x", "X-Forwarded-For: 192.0.2.7"))
+        self.assertEqual((len(self.counted), len(self.opening)), (3, 3))
+
+    def test_past_the_proxy(self) -> None:
+        """Who comes by itself was counted when it connected, and is not counted again."""
+        self.proxy._trusted = NOBODY
+        self.connect(upgrade(path="/api/x", protocol=None))
+        self.assertEqual((self.counted, len(self.opening)), ([], 1))
 
 
 class SeveralTests(ProxyTestCase):
