@@ -73,6 +73,7 @@ class DoctorOptions(LayeredOptions):
     )
 
     together = Options.together
+    instead = Options.instead
     path_lists = Options.path_lists
     not_in_environment = Options.not_in_environment
     not_in_file = Options.not_in_file

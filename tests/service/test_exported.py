@@ -161,6 +161,7 @@ class ExportedTests(_Asked, DrainTestCase):
         for _ in range(3):
             client = self.connect()
             client.receive(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.reactor.advance(0)
             self.assertIn(b" 200 OK", client.taken())
         self.assert_shown(web_cache_hits_total=2, web_cache_misses_total=1, web_cache_entries=1)
         self.assertGreater(self.samples()["mles_web_cache_bytes", ""], 0)
