@@ -318,7 +318,6 @@ class Saver:
         if self.fault is not None:
             self.fault = None
             self._log.info("history {path}: is written to again", path=self._name)
-            self._ask_channels()
         self._owner.saved(group)
         self._owner.reported(report)
         if self._closing is not None:
@@ -391,15 +390,9 @@ class Saver:
             if queued.is_said and isinstance(queued.change, Batch):
                 said.append(queued.change)
         self._owner.replaced(said)
-        if self._closing is None:
-            self._ask_channels()
-            if self._timer is None:
-                self._schedule()
+        if self._timer is None:
+            self._schedule()
 
     def _say_replaced(self, replaced: FileReplaced) -> None:
         self._faults += 1
         self._log.error("history {path}: {why}; a new one is begun", path=self._name, why=replaced.why)
-
-    def _ask_channels(self) -> None:
-        """Look what the file holds: while it was out of use it may have been changed, or it was never read."""
-        self.ask(self._writer.channels).addCallbacks(self._owner.holds, lambda _: None)

@@ -287,8 +287,8 @@ class SqliteHistory:
         self.reported(report)
         if report.has_more and self._look_timer is not None:
             self._look_timer.reset(_STEP_SECONDS)
-        elif report.used > self.file_bytes:
-            self._shrink_file(report.used)
+        elif report.file_bytes > self.file_bytes:
+            self._shrink_file(report.file_bytes)
 
     def sweep(self) -> None:
         oldest = self._clock.seconds() - IDLE_SECONDS

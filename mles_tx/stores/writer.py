@@ -29,12 +29,12 @@ class Report(NamedTuple):
     """How the file is after something was done.
 
     Attributes:
-        used: bytes of the file that hold something.
+        file_bytes: what the file takes.
         channels: all channels, when another program has changed the file; else None.
         has_more: whether there is more to be tidied.
     """
 
-    used: int
+    file_bytes: int
     channels: list[ChannelRow] | None
     has_more: bool = False
 
@@ -67,6 +67,8 @@ class Writer:
         self._database: sqlite3.Connection | None = None
         self._tables: Tables | None = None
         self._identity: tuple[int, int] | None = None  # of the file that was in use last
+        self._is_gone = False  # there is another one
+        self._is_reopened = False  # and may have been changed while it was not open
         self._is_begun = False  # from then on nothing is the operator's mistake
 
     def open(self) -> list[ChannelRow]:
@@ -89,6 +91,7 @@ class Writer:
         with self._faults():
             channels = self._use().channels()
         self._is_begun = True
+        self._is_reopened = False
         return channels
 
     def write(self, changes: Sequence[Change]) -> Report:
@@ -134,16 +137,6 @@ class Writer:
         with self._faults():
             return self._use().read(name, before, self.limit)
 
-    def channels(self) -> list[ChannelRow]:
-        """All channels, the least recently used first.
-
-        Raises:
-            StoreFault: they cannot be read.
-            FileReplaced: nor can they ever.
-        """
-        with self._faults():
-            return self._use().channels()
-
     def close(self) -> None:
         """Sync the file, and let go of it.
 
@@ -169,18 +162,21 @@ class Writer:
                 self._tables.limit = self.limit
                 return self._tables
             self._let_go()
-        before = self._identity
+            self._is_gone = True
         self._take_lock()
+        before = self._identity
+        self._is_gone |= create(self._path) or before != self._identity_now()
         tables = self._connect()
-        if before not in (None, self._identity):
+        is_gone, self._is_gone = self._is_gone, False
+        if is_gone and before is not None:
             raise FileReplaced("the file was taken away")
         return tables
 
     def _connect(self) -> Tables:
-        create(self._path)
         self._database = connect(self._path, full_sync=self._full_sync)
         self._identity = self._identity_now()
         self._tables = Tables(self._database, self.limit, self._max_bytes)
+        self._is_reopened = True
         return self._tables
 
     def _identity_now(self) -> tuple[int, int] | None:
@@ -212,7 +208,9 @@ class Writer:
             self._lock = None
 
     def _report(self, tables: Tables) -> Report:
-        return Report(tables.space().used, tables.channels() if tables.changed_outside() else None)
+        changed = tables.changed_outside() or self._is_reopened
+        self._is_reopened = False
+        return Report(tables.file_bytes(), tables.channels() if changed else None)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -229,7 +227,7 @@ class Writer:
             self._is_begun = True
             if is_corrupt(error):
                 self._begin_anew()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL):
                 self._let_go()
             raise fault_of(error) from None
         except OSError as error:
@@ -250,6 +248,7 @@ class Writer:
                 with suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
             self._let_go()
+            create(self._path)
             self._connect()
         except (sqlite3.Error, OSError) as error:
             self._let_go()
