@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from mles_tx.channels.history import HistoryError, Message
 
-from .faults import FileReplaced, StoreFault, fault_of, is_corrupt
+from .faults import FileReplaced, StoreFault, code_of, fault_of, is_corrupt
 from .schema import connect, create
 from .tables import Batch, ChannelRow, Tables
 
@@ -104,15 +104,7 @@ class Writer:
         with self._faults():
             tables = self._use()
             with tables.transaction():
-                batches: list[Batch] = []
-                for change in changes:
-                    if isinstance(change, Batch):
-                        batches.append(change)
-                    else:
-                        tables.append(batches)
-                        batches.clear()
-                        change(tables)
-                tables.append(batches)
+                _make(tables, changes)
             return self._report(tables)
 
     def look(self) -> Report:
@@ -227,7 +219,7 @@ class Writer:
             self._is_begun = True
             if is_corrupt(error):
                 self._begin_anew()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL):
+            if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL):
                 self._let_go()
             raise fault_of(error) from None
         except OSError as error:
@@ -260,3 +252,16 @@ class Writer:
         if database is not None:
             with suppress(sqlite3.Error):
                 database.close()
+
+
+def _make(tables: Tables, changes: Sequence[Change]) -> None:
+    """Make changes in their order, within a transaction."""
+    batches: list[Batch] = []
+    for change in changes:
+        if isinstance(change, Batch):
+            batches.append(change)
+        else:
+            tables.append(batches)
+            batches.clear()
+            change(tables)
+    tables.append(batches)
