@@ -197,6 +197,8 @@ class Tables:
     def lay_in(self, name: str, rows: Iterable[tuple[int, Message]]) -> int:
         """Add messages of any age, within a transaction; those that are there already stay as they are.
 
+        Of a uid's join frames the newest stays.
+
         Returns:
             How many are new.
         """
@@ -206,7 +208,7 @@ class Tables:
             n = given
             while (found := self._at(n)) not in (None, (known.id, message.frame, message.uid)):
                 n += 1
-            if found is None:
+            if found is None and not (message.is_join and self._has_joined_behind(known, message.uid, n)):
                 if message.is_join:
                     self._take_out_join(known, message.uid)
                 self._database.execute(_INSERT[1], (known.id, n, message.uid, message.is_join, message.frame))
@@ -216,6 +218,11 @@ class Tables:
                 self._newest = max(self._newest, n)
         self._write_counts(known)
         return known.count - before
+
+    def _has_joined_behind(self, known: _Known, uid: str, n: int) -> bool:
+        """Whether there is a newer join frame."""
+        query = "SELECT 1 FROM messages WHERE channel = ? AND uid = ? AND is_join AND n > ?"
+        return self._database.execute(query, (known.id, uid, n)).fetchone() is not None
 
     def _at(self, n: int) -> tuple[int, bytes, str] | None:
         """Whose message has a number, and what it says."""
@@ -231,16 +238,26 @@ class Tables:
         self._known.pop(name, None)
         self._has_forgotten = True
 
-    def halve(self, name: str) -> None:
-        """Forget the older half of what a channel holds, within a transaction."""
+    def keep(self, name: str, count: int) -> int:
+        """Of what a channel holds keep so many messages, the newest, within a transaction.
+
+        Returns:
+            How many went.
+        """
         known = self._channel(name)
+        before = known.count
         found = self._database.execute(
-            "SELECT n FROM messages WHERE channel = ? ORDER BY n DESC LIMIT 1 OFFSET ?", (known.id, known.count // 2)
+            "SELECT n FROM messages WHERE channel = ? ORDER BY n DESC LIMIT 1 OFFSET ?", (known.id, count)
         ).fetchone()
         if found is not None:
             self._database.execute("DELETE FROM messages WHERE channel = ? AND n <= ?", (known.id, found[0]))
             known.count, known.bytes = self._count(known.id)
             self._write_counts(known)
+        return before - known.count
+
+    def halve(self, name: str) -> None:
+        """Forget the older half of what a channel holds, within a transaction."""
+        self.keep(name, self._channel(name).count // 2)
 
     def probe(self) -> None:
         """Write something, within a transaction, to find out whether that can be done."""
