@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from mles_tx.channels.history import IDLE_SECONDS, MAX_CHANNEL_BYTES, HistoryError, MemoryHistory
-from mles_tx.stores import saver
+from mles_tx.stores import saver, writer
 from mles_tx.stores.schema import connect
 from mles_tx.stores.sqlite import SqliteHistory
 from mles_tx.stores.tables import Tables
@@ -48,6 +49,7 @@ class _SqliteTests(TestCase):
     make_thread: Callable[[], Any] = PromptThread
 
     def setUp(self) -> None:
+        self.patch(writer, "connect", partial(connect, busy_seconds=0.01))  # nobody lets go while a test waits
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir(mode=0o700)
         self.path = self.directory / "history.db"
