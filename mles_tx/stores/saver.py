@@ -25,7 +25,7 @@ from .writer import Change, Report, Writer
 __all__ = ["BACKLOG_BYTES", "CLOSE_SECONDS", "RELAXED_SECONDS", "RETRY_SECONDS", "Queued", "Saver", "SaverOwner"]
 
 #: Seconds a message that was delivered waits for others before it is written. With the commit, 100 ms are promised.
-RELAXED_SECONDS = 0.03
+RELAXED_SECONDS = 0.04
 
 #: Bytes of memory that what is not written yet may take, about. Above it the oldest is given up, or the newest refused.
 BACKLOG_BYTES = 64 * 1024 * 1024

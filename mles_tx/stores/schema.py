@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mles_tx.channels.history import HistoryError
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "connect", "create", "user_version"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "Migration", "connect", "create", "user_version"]
 
 #: Marks the file as one of ours (`PRAGMA application_id`, shown by file(1)): "MLES".
 APPLICATION_ID = 0x4D4C4553

@@ -67,6 +67,7 @@ class Writer:
         self._database: sqlite3.Connection | None = None
         self._tables: Tables | None = None
         self._identity: tuple[int, int] | None = None  # of the file that was in use last
+        self._journal: tuple[int, int] | None = None  # and of its journal
         self._is_gone = False  # there is another one
         self._is_reopened = False  # and may have been changed while it was not open
         self._is_begun = False  # from then on nothing is the operator's mistake
@@ -150,14 +151,15 @@ class Writer:
     def _use(self) -> Tables:
         """The tables of the file that is there now."""
         if self._tables is not None:
-            if self._identity == self._identity_now():
+            if self._identity == _identity(self._path):
                 self._tables.limit = self.limit
                 return self._tables
             self._let_go()
             self._is_gone = True
+            self._drop_journal()
         self._take_lock()
         before = self._identity
-        self._is_gone |= create(self._path) or before != self._identity_now()
+        self._is_gone |= create(self._path) or before != _identity(self._path)
         tables = self._connect()
         is_gone, self._is_gone = self._is_gone, False
         if is_gone and before is not None:
@@ -166,17 +168,17 @@ class Writer:
 
     def _connect(self) -> Tables:
         self._database = connect(self._path, full_sync=self._full_sync)
-        self._identity = self._identity_now()
+        self._identity = _identity(self._path)
         self._tables = Tables(self._database, self.limit, self._max_bytes)
         self._is_reopened = True
         return self._tables
 
-    def _identity_now(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
+    def _drop_journal(self) -> None:
+        """The file was taken away and its journal left: it must not be taken for that of the next file."""
+        journal = Path(f"{self._path}-wal")
+        if self._journal is not None and self._journal == _identity(journal):
+            journal.unlink()
+            Path(f"{self._path}-shm").unlink(missing_ok=True)
 
     def _take_lock(self) -> None:
         if self._lock is not None:
@@ -200,6 +202,7 @@ class Writer:
             self._lock = None
 
     def _report(self, tables: Tables) -> Report:
+        self._journal = _identity(Path(f"{self._path}-wal"))
         changed = tables.changed_outside() or self._is_reopened
         self._is_reopened = False
         return Report(tables.file_bytes(), tables.channels() if changed else None)
@@ -252,6 +255,15 @@ class Writer:
         if database is not None:
             with suppress(sqlite3.Error):
                 database.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever it is called; None: there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make(tables: Tables, changes: Sequence[Change]) -> None:
