@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from mles_tx.channels.history import Message
 from mles_tx.protocol.frames import encode_message, is_binary, payload_of
 from mles_tx.protocol.header import MAX_MESSAGE_BYTES, make_header
-from mles_tx.stores.tables import ChannelRow
+from mles_tx.stores.schema import ChannelRow
 
 __all__ = ["BadLine", "channel_table", "exported", "imported", "shown"]
 

@@ -18,7 +18,8 @@ from mles_tx.channels.history import OVERHEAD_BYTES, HistoryCounts, HistoryError
 
 from .faults import FileReplaced, StoreFault
 from .recent import RecentChannel
-from .tables import Batch, ChannelRow, Tables
+from .schema import ChannelRow
+from .tables import Batch, Tables
 from .thread import SerialThread
 from .writer import Change, Report, Writer
 

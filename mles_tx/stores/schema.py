@@ -16,10 +16,11 @@ import sqlite3
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mles_tx.channels.history import HistoryError
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "Migration", "connect", "create", "user_version"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "ChannelRow", "Migration", "connect", "create", "user_version"]
 
 #: Marks the file as one of ours (`PRAGMA application_id`, shown by file(1)): "MLES".
 APPLICATION_ID = 0x4D4C4553
@@ -30,6 +31,23 @@ _CHECKPOINT_PAGES = 256
 
 #: Bytes of the journal that stay allocated.
 _JOURNAL_BYTES = 4 * 1024 * 1024
+
+
+class ChannelRow(NamedTuple):
+    """One channel as it stands in the file.
+
+    Attributes:
+        name: its name.
+        last: the number of the newest message it ever had: microseconds since 1970.
+        messages: how many messages it has.
+        bytes: bytes of their frames.
+    """
+
+    name: str
+    last: int
+    messages: int
+    bytes: int
+
 
 #: Changes the schema from one number to the next, within a transaction.
 Migration = Callable[[sqlite3.Connection], None]

@@ -35,7 +35,8 @@ from mles_tx.channels.history import (
 
 from .recent import LateReplay, RecentChannel, RecentChannels
 from .saver import Queued, Saver
-from .tables import Batch, ChannelRow, Tables
+from .schema import ChannelRow
+from .tables import Batch, Tables
 from .thread import SerialThread, StoreThread
 from .writer import Report, Writer
 

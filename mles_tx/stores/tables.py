@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from mles_tx.channels.history import Message
 
-__all__ = ["Batch", "ChannelRow", "Tables"]
+from .schema import ChannelRow
+
+__all__ = ["Batch", "Tables"]
 
 #: Rows one statement inserts, at most; five values each, and SQLite takes 32,766 of them.
 _ROWS = (256, 32, 8, 1)
@@ -45,22 +47,6 @@ class Batch(NamedTuple):
     channel: str
     n: int
     messages: Sequence[Message]
-
-
-class ChannelRow(NamedTuple):
-    """One channel as it stands in the file.
-
-    Attributes:
-        name: its name.
-        last: the number of the newest message it ever had: microseconds since 1970.
-        messages: how many messages it has.
-        bytes: bytes of their frames.
-    """
-
-    name: str
-    last: int
-    messages: int
-    bytes: int
 
 
 class _Known:

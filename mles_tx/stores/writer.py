@@ -16,8 +16,8 @@ from typing import NamedTuple
 from mles_tx.channels.history import HistoryError, Message
 
 from .faults import FileReplaced, StoreFault, code_of, fault_of, is_corrupt
-from .schema import connect, create
-from .tables import Batch, ChannelRow, Tables
+from .schema import ChannelRow, connect, create
+from .tables import Batch, Tables
 
 __all__ = ["Change", "Report", "Writer"]
 

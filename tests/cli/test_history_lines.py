@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mles_tx.channels.history import Message
 from mles_tx.cli.history_lines import BadLine, channel_table, exported, imported, shown
 from mles_tx.protocol.frames import encode_message
-from mles_tx.stores.tables import ChannelRow
+from mles_tx.stores.schema import ChannelRow
 from tests.channels.fakes import hello, said
 
 NOW = 1_800_000_000_000_000

@@ -10,7 +10,8 @@ from mles_tx.channels.history import MAX_CHANNEL_BYTES
 from mles_tx.stores import saver as module
 from mles_tx.stores.recent import RecentChannel
 from mles_tx.stores.saver import CLOSE_SECONDS, RELAXED_SECONDS, Queued, Saver
-from mles_tx.stores.tables import Batch, ChannelRow
+from mles_tx.stores.schema import ChannelRow
+from mles_tx.stores.tables import Batch
 from mles_tx.stores.writer import Report, Writer
 from tests.channels.fakes import said
 

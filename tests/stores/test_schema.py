@@ -2,12 +2,13 @@
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.channels.history import MAX_CHANNEL_BYTES, HistoryError
-from mles_tx.stores.schema import APPLICATION_ID, MIGRATIONS, connect, create, user_version
+from mles_tx.stores.schema import APPLICATION_ID, MIGRATIONS, Migration, connect, create, user_version
 from mles_tx.stores.tables import Batch, Tables
 from tests.channels.fakes import said
 
@@ -30,9 +31,7 @@ class SchemaTests(SynchronousTestCase):
         self.directory.mkdir()
         self.path = self.directory / "history.db"
 
-    def open(
-        self, migrations: tuple[Callable[[sqlite3.Connection], None], ...] = tuple(MIGRATIONS)
-    ) -> sqlite3.Connection:
+    def open(self, migrations: Sequence[Migration] = MIGRATIONS) -> sqlite3.Connection:
         database = connect(self.path, migrations=migrations)
         self.addCleanup(database.close)
         return database
