@@ -10,6 +10,7 @@ from mles_tx.service.options import Options as ServeOptions
 
 from .doctor import DoctorOptions, doctor
 from .health import HealthOptions, health
+from .history import HistoryOptions, history
 from .install_unit import InstallUnitOptions, install_unit
 from .serve import serve
 
@@ -22,6 +23,7 @@ class _Options(usage.Options):
     synopsis = "Usage: mles-tx"
     subCommands = (
         ["serve", None, ServeOptions, "Run a server in the foreground, until Ctrl-C."],
+        ["history", None, HistoryOptions, "Look into the file of a history, also while a server uses it."],
         ["doctor", None, DoctorOptions, "Look at what a first certificate depends on, before it is ordered."],
         ["health", None, HealthOptions, "Ask a running server whether it is ready, or alive."],
         ["install-unit", None, InstallUnitOptions, "Print a systemd unit that runs a server."],
@@ -36,7 +38,7 @@ class _Options(usage.Options):
 
     def postOptions(self) -> None:
         if self.subCommand is None:
-            raise usage.UsageError("a subcommand is needed: serve, doctor, health or install-unit")
+            raise usage.UsageError("a subcommand is needed: serve, doctor, health, history or install-unit")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -53,5 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         health(options.subOptions)
     elif options.subCommand == "install-unit":
         install_unit(options.subOptions)
+    elif options.subCommand == "history":
+        history(options.subOptions)
     else:
         serve(options.subOptions)

@@ -6,6 +6,7 @@ not know how they are used.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_state_path
 
@@ -75,6 +76,10 @@ class ServerConfig:
             trusted proxies, else any number, because then they all come from a proxy or from this machine.
         per_ip_window: length of the window in seconds, 1 to 86399.
         max_channels: channels with members or a history, 1 or more.
+        history: the file messages are remembered in; None: memory, until the server ends.
+        durability: with a file, "relaxed": delivered at once, in the file 100 ms later; "strict": delivered when it is
+            on disk.
+        history_max: MiB the file may take, about; 16 or more.
         history_total: MiB of memory all histories together may take; None: a quarter of the machine's.
         run_as: whom a program becomes once it has bound, if it was started as root; None: nobody else.
         drain: seconds over which members are told that the server ends, 0 to 3600; 0: all at once.
@@ -119,6 +124,9 @@ class ServerConfig:
     per_ip_limit: int | None = None
     per_ip_window: int = 60
     max_channels: int = 100_000
+    history: Path | None = None
+    durability: Literal["relaxed", "strict"] = "relaxed"
+    history_max: int = 1024
     history_total: int | None = None
     run_as: Account | None = None
     drain: int = 0

@@ -166,6 +166,24 @@ EXPORTED = (
         lambda s, m: s.channels.history.messages,
     ),
     Exported(
+        "mles_history_waiting_messages",
+        "gauge",
+        "Messages that are in memory alone, and not in the file yet.",
+        lambda s, m: m.history_waiting,
+    ),
+    Exported(
+        "mles_history_lost_messages_total",
+        "counter",
+        "Messages that will never be in the file of the history.",
+        lambda s, m: m.history_lost,
+    ),
+    Exported(
+        "mles_history_faults_total",
+        "counter",
+        "Times the file of the history could not be used.",
+        lambda s, m: m.history_faults,
+    ),
+    Exported(
         "mles_web_cache_hits_total",
         "counter",
         "Bodies of web pages that were in the cache.",

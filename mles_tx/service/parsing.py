@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from twisted.python import usage
@@ -20,6 +21,7 @@ __all__ = [
     "WholeNumber",
     "canonical_address",
     "domain_names",
+    "history_place",
     "inherited_socket",
     "one_line",
     "one_of",
@@ -78,6 +80,16 @@ def one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
         raise usage.UsageError(f"{option} {text!r}: give {', '.join(choices[:-1])} or {choices[-1]}")
 
     return coerce
+
+
+def history_place(text: str) -> Path | None:
+    """The coerce function of `--history`: the file; None: memory."""
+    if text == "memory":
+        return None
+    scheme, _, rest = text.partition(":")
+    if scheme != "sqlite" or not rest or "\0" in rest:
+        raise usage.UsageError(f"--history {text!r}: give memory, or sqlite:FILE with the file to keep it in")
+    return Path(rest).absolute()
 
 
 def canonical_address(name: str) -> str:

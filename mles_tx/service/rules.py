@@ -43,6 +43,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "per_ip_limit": (0, 99999),
     "per_ip_window": (1, 86399),
     "max_channels": (1, 99999999),
+    "history_max": (16, 99999999),
     "history_total": (1, 99999999),
     "drain": (0, 3600),
 }
@@ -101,6 +102,8 @@ def check(config: "ServerConfig") -> None:
             )
     _check_inherited(config)
     _check_proxies(config)
+    if config.history is None and config.durability == "strict":
+        raise ConfigError("--durability strict: memory does not last; give --history sqlite:FILE as well")
     if config.key == b"":
         raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
     if b"" in config.other_keys:

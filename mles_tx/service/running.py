@@ -19,6 +19,7 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 
+from mles_tx.channels.history import HistoryError
 from mles_tx.transport.certificates.pairs import CertificateError, Pair
 from mles_tx.transport.port import BindError
 
@@ -137,6 +138,8 @@ class Program(MlesService):
             super().startService()
         except (BindError, CertificateError) as error:
             self._fail(str(error))
+        except HistoryError as error:
+            self._fail(f"--history sqlite:{error}")
         lines = banner(
             self.config,
             self.listener.addresses[0][1],

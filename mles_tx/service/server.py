@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from mles_tx.channels.history import MemoryHistory
+from mles_tx.channels.history import IHistory
 from mles_tx.channels.local import LocalMember, Received, encode_own
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics, MetricsSnapshot
@@ -35,6 +35,7 @@ from mles_tx.web.mount import MlesResource
 from .certificates import CertificateService, changed_pairs, read_pairs_again
 from .changing import Change, changes, with_live_of
 from .config import ServerConfig
+from .history import make_history
 from .listener import Listener
 from .redirect import RedirectListener
 from .resources import has_descriptors
@@ -57,11 +58,11 @@ class ChannelService(Service):
         metrics: where messages are counted.
     """
 
-    history: MemoryHistory
+    history: IHistory
     registry: ChannelRegistry
 
     def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics) -> None:
-        self.history = MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
+        self.history = make_history(reactor, config)
         self.registry = ChannelRegistry(reactor, self.history, metrics, config.max_channels)
 
     def change(self, config: ServerConfig) -> None:
@@ -70,12 +71,14 @@ class ChannelService(Service):
         self.registry.max_channels = config.max_channels
 
     def startService(self) -> None:
+        self.history.open()
         super().startService()
         self.registry.start()
 
-    def stopService(self) -> None:
+    def stopService(self) -> "Deferred[None]":
         super().stopService()
         self.registry.stop()
+        return self.history.close()
 
 
 class Housekeeping(Service):
@@ -180,6 +183,10 @@ class MlesService(MultiService):
         """The metrics now."""
         self._metrics.total_channels = self.channels.registry.count_channels()
         states = self.certificates.states()
+        counts = self.channels.history.counts()
+        self._metrics.history_waiting = counts.waiting
+        self._metrics.history_lost = counts.lost
+        self._metrics.history_faults = counts.faults
         self._metrics.certificate_ends = {state.domain: state.not_valid_after.timestamp() for state in states}
         self._metrics.certificate_errors = {state.domain: state.error for state in states if state.error is not None}
         return self._metrics.snapshot()
@@ -191,7 +198,7 @@ class MlesService(MultiService):
         """
         if self._state:
             return [self._state]
-        reasons = self.certificates.not_ready()
+        reasons = self.certificates.not_ready() + self.channels.history.not_ready()
         admission = self.listener.admission
         if admission.is_full:
             reasons.append(f"full: there are {admission.open} connections, as many as there are descriptors for")
@@ -299,6 +306,7 @@ class MlesService(MultiService):
         Raises:
             BindError: an address cannot be listened on.
             CertificateError: the cache directory cannot be used.
+            HistoryError: the history cannot be used.
         """
         super().startService()
         self._state = ""
@@ -322,6 +330,6 @@ class MlesService(MultiService):
         self._inherited.give_back()
         self.housekeeping.stopService()
         await self.certificates.stopService()
-        self.channels.stopService()
+        await self.channels.stopService()
         if self.admin is not None:
             await self.admin.stopService()
