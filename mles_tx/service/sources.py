@@ -16,7 +16,7 @@ from pathlib import Path
 from twisted.python import reflect, usage
 
 from .config import ConfigError
-from .parsing import WholeNumber, one_line
+from .parsing import WholeNumber, history_place, one_line
 
 __all__ = ["VARIABLE", "Kind", "Source", "from_environment", "from_file", "kinds", "read"]
 
@@ -41,6 +41,7 @@ class Kind(Enum):
     FLAG = auto()
     NUMBER = auto()
     PATH = auto()
+    PLACE = auto()  #: a word, or SCHEME:PATH
     TEXT = auto()
     LIST = auto()  #: an option that may be given again
 
@@ -75,6 +76,8 @@ def kinds(options: usage.Options) -> dict[str, Kind]:
 def _kind(coerce: object) -> Kind:
     if isinstance(coerce, WholeNumber):
         return Kind.NUMBER
+    if coerce is history_place:
+        return Kind.PLACE
     return Kind.PATH if coerce is Path else Kind.TEXT
 
 
@@ -145,7 +148,7 @@ def from_file(
         if name in unfit:
             raise ConfigError(f"{shown}: of no use in a file; give --{name} on the command line")
         called[name] = shown
-        is_path = kind is Kind.PATH or name in path_lists
+        is_path = kind in (Kind.PATH, Kind.PLACE) or name in path_lists
         words[name] = _words_of(shown, name, kind, value, directory if is_path else None)
     return Source(called, words)
 
@@ -171,8 +174,13 @@ def _words_of(shown: str, name: str, kind: Kind, value: object, directory: Path 
     values = value if kind is Kind.LIST and isinstance(value, list) else [value]
     texts = [_text(shown, kind, item) for item in values]
     if directory is not None:
-        texts = [str(directory / text) for text in texts]
+        texts = [_place(text, directory) if kind is Kind.PLACE else str(directory / text) for text in texts]
     return [f"--{name}={text}" for text in texts]
+
+
+def _place(text: str, directory: Path) -> str:
+    scheme, _, path = text.partition(":")
+    return f"{scheme}:{directory / path}" if path else text
 
 
 def _text(shown: str, kind: Kind, value: object) -> str:
