@@ -15,11 +15,13 @@ class FileReplaced(Exception):
 
     Attributes:
         why: what has happened, for the log.
+        generation: the number of the file that is in use now.
     """
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, generation: int) -> None:
         super().__init__(why)
         self.why = why
+        self.generation = generation
 
 
 _OF_SQLITE = {

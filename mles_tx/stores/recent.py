@@ -130,6 +130,11 @@ class RecentChannels:
         """All, the least recently used first; for the first few, and they must not be forgotten meanwhile."""
         return iter(self._channels.values())
 
+    @property
+    def newest(self) -> RecentChannel | None:
+        """The one that was used last, if there is one."""
+        return self._channels[next(reversed(self._channels))] if self._channels else None
+
     def get(self, name: str) -> RecentChannel | None:
         """A channel, if there is one of that name."""
         return self._channels.get(name)
@@ -198,6 +203,8 @@ class RecentChannels:
             self.memory += log.memory - channel.log.memory
         channel.log = log
         channel.is_whole = True
+        if channel.is_stale and not channel.unwritten:
+            self.cool(channel)  # what was read is out of date by now
         self.make_room()
 
     def cool(self, channel: RecentChannel) -> None:

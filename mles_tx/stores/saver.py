@@ -37,6 +37,9 @@ CLOSE_SECONDS = 5.0
 #: Bytes of messages in one transaction, about: a commit is to be short, whatever waits.
 _GROUP_BYTES = 4 * 1024 * 1024
 
+#: What a change without messages counts for there.
+_CHANGE_BYTES = 4096
+
 #: Seconds until a file that failed is tried again: at first, and at most.
 RETRY_SECONDS = 0.25
 _MAX_RETRY_SECONDS = 5.0
@@ -65,7 +68,7 @@ class Queued:
         self.change = change
         self.channel = channel
         self.is_said = is_said
-        self.count = self.size = 0
+        self.count, self.size = 0, _CHANGE_BYTES
         if isinstance(change, Batch):
             self.count = len(change.messages)
             self.size = OVERHEAD_BYTES * self.count
@@ -121,6 +124,7 @@ class Saver:
         self._queue: deque[Queued] = deque()
         self._queue_bytes = 0
         self._group: list[Queued] | None = None  # what is being written
+        self._generation = 0  # of the file
         self._timer: IDelayedCall | None = None  # until something is written, or the file is tried again
         self._give_up_timer: IDelayedCall | None = None
         self._retry_seconds = RETRY_SECONDS
@@ -206,7 +210,7 @@ class Saver:
             self._let_go()
             return
         changes = [queued.change for queued in self._group]
-        self._thread.call(self._writer.write, changes).addCallbacks(written, not_written)
+        self._thread.call(self._writer.write, changes, self._generation).addCallbacks(written, not_written)
 
     def _let_go(self) -> None:
         if self._is_over:
@@ -307,12 +311,15 @@ class Saver:
         changes = [queued.change for queued in self._group]
         if self.fault is not None:
             changes.append(Tables.probe)  # what waits may be too little to find out
-        self._thread.call(self._writer.write, changes).addCallbacks(self._written, self._not_written)
+        group = self._group
+        self._thread.call(self._writer.write, changes, self._generation).addCallbacks(
+            self._written, self._not_written, callbackArgs=(group,), errbackArgs=(group,)
+        )
 
-    def _written(self, report: Report) -> None:
+    def _written(self, report: Report, group: list[Queued]) -> None:
         if self._is_over:
             return
-        group, self._group = self._group or [], None
+        self._group = None
         for queued in group:
             queued.channel.unwritten -= 1
             self._waiting -= queued.count
@@ -326,13 +333,13 @@ class Saver:
         elif self._timer is None:
             self._schedule()
 
-    def _not_written(self, failure: Failure) -> None:
-        if self._is_over:
-            return
+    def _not_written(self, failure: Failure, group: list[Queued]) -> None:
+        if self._is_over or self._group is not group:
+            return  # it was for a file that was found to be gone meanwhile, and waits again
         if isinstance(failure.value, FileReplaced):
             self._replaced(failure.value)
         else:
-            group, self._group = self._group or [], None
+            self._group = None
             self._queue.extendleft(reversed(group))
             self._queue_bytes += sum(queued.size for queued in group)
             self._fail(self._words(failure))
@@ -395,5 +402,6 @@ class Saver:
             self._schedule()
 
     def _say_replaced(self, replaced: FileReplaced) -> None:
+        self._generation = replaced.generation
         self._faults += 1
         self._log.error("history {path}: {why}; a new one is begun", path=self._name, why=replaced.why)

@@ -12,6 +12,7 @@ A file that is broken is set aside, one that was taken away is made anew, and wh
 
 import time
 from collections.abc import Callable, Iterable, Iterator, KeysView, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ DEFAULT_FILE_BYTES = 1024 * 1024 * 1024
 #: Seconds between two looks at the file, and between two steps while there is something to be tidied.
 LOOK_SECONDS = 1.0
 _STEP_SECONDS = 0.05
+
+#: Channels that are forgotten in one step when the file is too large, and in one look for those that are idle.
+_STEP_CHANNELS = 100
+_STEP_IDLE = 1000
 
 
 @implementer(IHistory)
@@ -286,16 +291,17 @@ class SqliteHistory:
         if not self._is_open:
             return
         self.reported(report)
-        if report.has_more and self._look_timer is not None:
-            self._look_timer.reset(_STEP_SECONDS)
-        elif report.file_bytes > self.file_bytes:
+        is_too_large = report.file_bytes > self.file_bytes
+        if is_too_large and not report.has_more:
             self._shrink_file(report.file_bytes)
+        if (is_too_large or report.has_more) and self._look_timer is not None:
+            self._look_timer.reset(_STEP_SECONDS)
 
     def sweep(self) -> None:
         oldest = self._clock.seconds() - IDLE_SECONDS
-        idle = []
+        idle: list[RecentChannel] = []
         for channel in self._recent.oldest():
-            if channel.used_at >= oldest:
+            if channel.used_at >= oldest or len(idle) == _STEP_IDLE:
                 break
             if channel.may_go:
                 idle.append(channel)
@@ -304,23 +310,33 @@ class SqliteHistory:
 
     def forget_one(self) -> bool:
         for channel in self._recent.oldest():
-            if channel.may_go and not self._listener.has_members(channel.name):
+            if channel.may_go and not self._has_members(channel):
                 self._forget(channel)
                 return True
         return False
 
-    def _shrink_file(self, used: int) -> None:
+    def _shrink_file(self, size: int) -> None:
         """Forget a part of what is too much; the next look tells how much that was."""
-        too_much = used - self.file_bytes * 9 // 10
-        count = 1 + len(self._recent.names) * too_much // used // 4
-        channels = [channel for channel in self._recent.oldest() if channel.may_go]
-        newest = channels.pop() if channels else None
-        channels.sort(key=lambda channel: self._listener.has_members(channel.name))
-        for channel in channels[:count]:
-            self._forget(channel)
-        if not channels and newest is not None:
+        newest = self._recent.newest
+        too_much = size - self.file_bytes * 9 // 10
+        count = min(_STEP_CHANNELS, 1 + len(self._recent.names) * too_much // size // 4)
+        for spared in (True, False):
+            found = (
+                channel
+                for channel in self._recent.oldest()
+                if channel.may_go and channel is not newest and not (spared and self._has_members(channel))
+            )
+            few = list(islice(found, count))
+            for channel in few:
+                self._forget(channel)
+            if few:
+                return
+        if newest is not None and newest.may_go:
             name = newest.name
             self._saver.add(newest, lambda tables: tables.halve(name))
+
+    def _has_members(self, channel: RecentChannel) -> bool:
+        return self._listener.has_members(channel.name)
 
     def _forget(self, channel: RecentChannel) -> None:
         name = channel.name

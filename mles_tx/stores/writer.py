@@ -68,6 +68,7 @@ class Writer:
         self._tables: Tables | None = None
         self._identity: tuple[int, int] | None = None  # of the file that was in use last
         self._journal: tuple[int, int] | None = None  # and of its journal
+        self._generation = 0  # which file it is, of those that were in use
         self._is_gone = False  # there is another one
         self._is_reopened = False  # and may have been changed while it was not open
         self._is_begun = False  # from then on nothing is the operator's mistake
@@ -95,8 +96,12 @@ class Writer:
         self._is_reopened = False
         return channels
 
-    def write(self, changes: Sequence[Change]) -> Report:
+    def write(self, changes: Sequence[Change], generation: int) -> Report:
         """Make changes, all of them or none.
+
+        Args:
+            changes: the changes.
+            generation: the number of the file they are for: 0, or that of the last `FileReplaced`.
 
         Raises:
             StoreFault: they could not be made.
@@ -104,6 +109,8 @@ class Writer:
         """
         with self._faults():
             tables = self._use()
+            if generation != self._generation:
+                raise FileReplaced("the file was replaced", self._generation)
             with tables.transaction():
                 _make(tables, changes)
             return self._report(tables)
@@ -163,7 +170,8 @@ class Writer:
         tables = self._connect()
         is_gone, self._is_gone = self._is_gone, False
         if is_gone and before is not None:
-            raise FileReplaced("the file was taken away")
+            self._generation += 1
+            raise FileReplaced("the file was taken away", self._generation)
         return tables
 
     def _connect(self) -> Tables:
@@ -248,7 +256,8 @@ class Writer:
         except (sqlite3.Error, OSError) as error:
             self._let_go()
             raise fault_of(error) from None
-        raise FileReplaced(f"the file was broken, and is now {aside}")
+        self._generation += 1
+        raise FileReplaced(f"the file was broken, and is now {aside}", self._generation)
 
     def _let_go(self) -> None:
         database, self._database, self._tables = self._database, None, None

@@ -56,4 +56,4 @@ class FaultTests(SynchronousTestCase):
 
     def test_replaced(self) -> None:
         """A file that was replaced says why."""
-        self.assertEqual((FileReplaced("gone").why, str(FileReplaced("gone"))), ("gone", "gone"))
+        self.assertEqual((FileReplaced("gone", 7).why, str(FileReplaced("gone", 7))), ("gone", "gone"))

@@ -147,7 +147,10 @@ class FaultTests(_SqliteTests):
             self.clock.advance(0.05)
 
     async def read(self, channel: str = "example") -> list[str]:
-        return await read_all(self.history.replay(channel, "zoe", None, ()))
+        replay = self.history.replay(channel, "zoe", None, ())
+        if isinstance(self.thread, HeldThread):
+            self.thread.run()
+        return await read_all(replay)
 
     async def stored(self, channel: str = "example") -> list[str]:
         """What is there after a restart."""
@@ -280,6 +283,31 @@ class FaultTests(_SqliteTests):
         await self.wait(1.2)
         self.assertTrue(self.path.exists())
         self.assertEqual(await self.stored(), ["1"])
+
+    async def test_removed_in_between(self) -> None:
+        """When a look finds the file gone while messages are on their way to it, they are in the new one, once."""
+        self.make_thread = HeldThread
+        for strict in (False, True):
+            self.strict = strict
+            await self.begin()
+            self.say("1")
+            await self.settled()
+            thread = self.thread
+            assert isinstance(thread, HeldThread)
+            while not thread.waiting:  # until it looks at the file
+                self.clock.advance(0.05)
+            self.say("2")
+            self.clock.advance(0.05)
+            self.assertEqual(len(thread.waiting), 2)
+            self.path.unlink()
+            thread.step()
+            self.say("3")
+            self.clock.advance(0.05)
+            self.assertEqual(len(thread.waiting), 2)
+            await self.settled()
+            self.assertEqual(self.listener.texts(), ["1", "2", "3"])
+            self.assertEqual(await self.read(), ["1", "2", "3"])
+            self.assertEqual(await self.stored(), ["1", "2", "3"])
 
     def damage(self) -> None:
         """Something overwrites the file, its journal included."""

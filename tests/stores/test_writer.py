@@ -42,7 +42,7 @@ class WriterTests(SynchronousTestCase):
         """A file is made, written to, let go of and found again, with nothing else left in its directory."""
         writer = self.writer()
         self.assertEqual(writer.open(), [])
-        report = writer.write([self.batch(1, "1"), self.batch(2, "2", channel="b")])
+        report = writer.write([self.batch(1, "1"), self.batch(2, "2", channel="b")], 0)
         self.assertEqual((report.channels, report.has_more), (None, False))
         self.assertGreater(report.file_bytes, 4096)
         writer.close()
@@ -54,13 +54,13 @@ class WriterTests(SynchronousTestCase):
     def test_changes_in_order(self) -> None:
         """Changes of all kinds take effect in their order, together."""
         writer = self.opened()
-        writer.write([self.batch(1, "1"), lambda tables: tables.forget("a"), self.batch(2, "2"), self.batch(3, "3")])
+        writer.write([self.batch(1, "1"), lambda tables: tables.forget("a"), self.batch(2, "2"), self.batch(3, "3")], 0)
         self.assertEqual(self.texts(writer), ["2", "3"])
 
         def fail(tables: Tables) -> None:
             raise sqlite3.OperationalError("out of luck")
 
-        self.assertRaises(StoreFault, writer.write, [self.batch(4, "4"), fail])
+        self.assertRaises(StoreFault, writer.write, [self.batch(4, "4"), fail], 0)
         self.assertEqual(self.texts(writer), ["2", "3"])
 
     def test_lock(self) -> None:
@@ -74,14 +74,17 @@ class WriterTests(SynchronousTestCase):
     def test_replaced(self) -> None:
         """A file that is taken away, or exchanged, is noticed before anything is written into its place."""
         writer = self.opened()
-        writer.write([self.batch(1, "1")])
+        writer.write([self.batch(1, "1")], 0)
         self.path.unlink()
-        replaced = self.assertRaises(FileReplaced, writer.write, [self.batch(2, "2")])
-        self.assertEqual(replaced.why, "the file was taken away")
-        self.assertEqual(writer.write([self.batch(2, "2")]).channels, writer.open())
+        replaced = self.assertRaises(FileReplaced, writer.write, [self.batch(2, "2")], 0)
+        self.assertEqual((replaced.why, replaced.generation), ("the file was taken away", 1))
+        # What was on its way when that was found out was for the old file.
+        self.assertRaises(FileReplaced, writer.write, [self.batch(2, "2")], 0)
+        self.assertEqual(writer.read("a", None), [])
+        self.assertEqual(writer.write([self.batch(2, "2")], 1).channels, writer.open())
         other = Writer(self.directory / "other.db", 100, MAX_CHANNEL_BYTES, full_sync=False)
         other.open()
-        other.write([self.batch(7, "7", channel="z")])
+        other.write([self.batch(7, "7", channel="z")], 0)
         other.close()
         (self.directory / "other.db").rename(self.path)
         self.assertRaises(FileReplaced, writer.look)
@@ -97,7 +100,7 @@ class WriterTests(SynchronousTestCase):
             replaced = self.assertRaises(FileReplaced, writer.open)
             self.assertEqual(replaced.why, f"the file was broken, and is now {self.directory / name}")
             self.assertEqual((self.directory / name).read_bytes(), b"no database" * 100)
-            writer.write([self.batch(1, "1")])
+            writer.write([self.batch(1, "1")], replaced.generation)
             self.assertEqual(self.texts(writer), ["1"])
             writer.close()
 
@@ -106,12 +109,12 @@ class WriterTests(SynchronousTestCase):
         writer = self.opened()
         aside = self.directory.with_name(self.directory.name + "-aside")
         self.directory.rename(aside)
-        self.assertRaises(StoreFault, writer.write, [self.batch(1, "1")])
+        self.assertRaises(StoreFault, writer.write, [self.batch(1, "1")], 0)
         self.assertRaises(StoreFault, writer.look)
         self.assertRaises(StoreFault, writer.read, "a", None)
         self.directory.mkdir()
-        self.assertRaises(FileReplaced, writer.write, [self.batch(1, "1")])
-        writer.write([self.batch(1, "1")])
+        self.assertRaises(FileReplaced, writer.write, [self.batch(1, "1")], 0)
+        writer.write([self.batch(1, "1")], 1)
         self.assertEqual(self.texts(writer), ["1"])
 
     def test_not_allowed(self) -> None:
@@ -131,5 +134,5 @@ class WriterTests(SynchronousTestCase):
         database.execute("PRAGMA user_version = 99")
         database.close()
         writer._let_go()
-        fault = self.assertRaises(StoreFault, writer.write, [self.batch(1, "1")])
+        fault = self.assertRaises(StoreFault, writer.write, [self.batch(1, "1")], 0)
         self.assertIn("written by a newer version", str(fault))
