@@ -25,6 +25,9 @@ class MetricsSnapshot:
         total_errors: connections that were ended for a fault, theirs or ours, since the start.
         total_dropped_connections: connections that were turned away before they were served, since the start.
         dropped_by_ip: of those, how many came from each address; the last `MAX_DROPPED_ADDRESSES` addresses.
+        history_waiting: messages that are in memory alone until they are stored; with a durable history.
+        history_lost: messages that will never be stored, since the start.
+        history_faults: times the history could not be stored, since the start.
         certificate_ends: when the certificate that is shown for each domain ends, in seconds since 1970.
         certificate_errors: why the last order of a certificate failed, for the domains where it did.
     """
@@ -36,6 +39,9 @@ class MetricsSnapshot:
     total_errors: int
     total_dropped_connections: int
     dropped_by_ip: dict[str, int]
+    history_waiting: int
+    history_lost: int
+    history_faults: int
     certificate_ends: dict[str, float]
     certificate_errors: dict[str, str]
 
@@ -51,6 +57,9 @@ class Metrics:
         "active_connections",
         "certificate_ends",
         "certificate_errors",
+        "history_faults",
+        "history_lost",
+        "history_waiting",
         "total_channels",
         "total_dropped_connections",
         "total_errors",
@@ -66,6 +75,9 @@ class Metrics:
         self.total_errors = 0
         self.total_dropped_connections = 0
         self._dropped_by_ip: OrderedDict[str, int] = OrderedDict()
+        self.history_waiting = 0
+        self.history_lost = 0
+        self.history_faults = 0
         self.certificate_ends: dict[str, float] = {}
         self.certificate_errors: dict[str, str] = {}
 
@@ -86,6 +98,9 @@ class Metrics:
             self.total_errors,
             self.total_dropped_connections,
             dict(self._dropped_by_ip),
+            self.history_waiting,
+            self.history_lost,
+            self.history_faults,
             dict(self.certificate_ends),
             dict(self.certificate_errors),
         )

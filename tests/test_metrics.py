@@ -13,7 +13,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_beginning(self) -> None:
         """A new server has counted nothing."""
-        self.assertEqual(Metrics().snapshot(), MetricsSnapshot(0, 0, 0, 0, 0, 0, {}, {}, {}))
+        self.assertEqual(Metrics().snapshot(), MetricsSnapshot(0, 0, 0, 0, 0, 0, {}, 0, 0, 0, {}, {}))
 
     def test_each_is_shown(self) -> None:
         """Each number is shown under the name it is counted under."""
@@ -25,7 +25,7 @@ class MetricsTests(SynchronousTestCase):
         metrics.certificate_ends = {"example.org": 1e9}
         metrics.certificate_errors = {"example.net": "refused"}
         snapshot = metrics.snapshot()
-        self.assertEqual([getattr(snapshot, name) for name in numbers], [1, 2, 3, 4, 5, 6])
+        self.assertEqual([getattr(snapshot, name) for name in numbers], [1, 2, 3, 4, 5, 6, 7, 8, 9])
         self.assertEqual(snapshot.certificate_ends, {"example.org": 1e9})
         self.assertEqual(snapshot.certificate_errors, {"example.net": "refused"})
 
@@ -62,15 +62,18 @@ class MetricsTests(SynchronousTestCase):
         metrics.dropped("10.0.0.1")
         metrics.certificate_ends["example.org"] = 2.0
         metrics.certificate_errors["example.org"] = "refused"
-        self.assertEqual(snapshot, MetricsSnapshot(0, 0, 0, 0, 0, 1, {"10.0.0.1": 1}, {"example.org": 1.0}, {}))
+        self.assertEqual(
+            snapshot, MetricsSnapshot(0, 0, 0, 0, 0, 1, {"10.0.0.1": 1}, 0, 0, 0, {"example.org": 1.0}, {})
+        )
         with self.assertRaises(FrozenInstanceError):
             snapshot.total_errors = 7
 
     def test_line(self) -> None:
         """In a log all numbers stand in one line, each with its name."""
         self.assertEqual(
-            str(MetricsSnapshot(1, 2, 3, 4, 5, 6, {"10.0.0.1": 6}, {"a.test": 1.5}, {"b.test": "refused"})),
+            str(MetricsSnapshot(1, 2, 3, 4, 5, 6, {"10.0.0.1": 6}, 7, 8, 9, {"a.test": 1.5}, {"b.test": "refused"})),
             "active_connections 1, total_messages_sent 2, total_messages_received 3, total_channels 4,"
             " total_errors 5, total_dropped_connections 6, dropped_by_ip {'10.0.0.1': 6},"
+            " history_waiting 7, history_lost 8, history_faults 9,"
             " certificate_ends {'a.test': 1.5}, certificate_errors {'b.test': 'refused'}",
         )

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, KeysView, Sequence
 from itertools import accumulate, chain, islice
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Interface, implementer
 
@@ -28,6 +28,9 @@ __all__ = [
     "IDLE_SECONDS",
     "MAX_CHANNEL_BYTES",
     "OVERHEAD_BYTES",
+    "ChannelLog",
+    "HistoryCounts",
+    "HistoryError",
     "ICommitted",
     "IHistory",
     "IReplay",
@@ -71,11 +74,33 @@ class Message(NamedTuple):
     is_join: bool
 
 
+class HistoryError(Exception):
+    """A store that cannot be begun with; the text names it and the remedy."""
+
+
+class HistoryCounts(NamedTuple):
+    """How a store that outlives the process does.
+
+    Attributes:
+        waiting: messages that are in memory alone, because the store cannot be written to or has not been yet.
+        lost: messages since the start that will never be in the store: refused, or too many while it could not be
+            written to.
+        faults: times since the start that the store has failed.
+    """
+
+    waiting: int = 0
+    lost: int = 0
+    faults: int = 0
+
+
 class ICommitted(Interface):
-    """Who is told that a batch may be delivered."""
+    """Who is told that a batch may be delivered, or never will be."""
 
     def committed(channel: str, batch: Sequence[Message]) -> None:
         """Deliver a batch of one channel. Batches of a channel come in its order."""
+
+    def refused(channel: str, batch: Sequence[Message]) -> None:
+        """A batch could not be stored, and is not delivered: end the connections of those who sent it."""
 
     def has_members(channel: str) -> bool:
         """Whether anybody is on a channel: its history is the last to go when there is too much of it."""
@@ -89,13 +114,36 @@ class IReplay(Interface):
 
 
 class IHistory(Interface):
-    """Where the batches of all channels go, and what is replayed to those who join."""
+    """Where the batches of all channels go, and what is replayed to those who join.
+
+    A store works from `start` on, in memory if need be: what outlives the process is in use between `open` and `close`.
+    """
 
     def start(listener: ICommitted) -> None:
         """Begin; committed batches are to be given to the listener."""
 
+    def open() -> None:
+        """Begin to use what outlives the process: files, connections, threads. Again after a `close`.
+
+        Raises:
+            HistoryError: it cannot be used, and will not become usable by itself.
+        """
+
+    def close() -> "Deferred[None]":
+        """Store what waits, and let go of files, connections, threads and timers.
+
+        Returns:
+            A Deferred that fires when nothing is left, within a bounded time.
+        """
+
+    def not_ready() -> list[str]:
+        """What is wrong with the store at the moment, a line each; empty: nothing."""
+
+    def counts() -> HistoryCounts:
+        """How the store does."""
+
     def append(channel: str, batch: Sequence[Message]) -> None:
-        """Take the next batch of a channel; the listener gets it back when it may be delivered."""
+        """Take the next batch of a channel; the listener gets it back when it may be delivered, or refused."""
 
     def replay(
         channel: str,
@@ -125,7 +173,7 @@ class IHistory(Interface):
         """Forget the least recently used channel that has no members; False when there is none."""
 
 
-class _Log:
+class ChannelLog:
     """The history of one channel: runs of messages, oldest first.
 
     Only the newest join frame of a uid is kept: a phone that loses its link often does not push the
@@ -146,6 +194,9 @@ class _Log:
         self._count = 0
         self.memory = OVERHEAD_BYTES
         self.used_at = 0.0
+
+    def __len__(self) -> int:
+        return self._count
 
     def __iter__(self) -> Iterator[Message]:
         return islice(chain.from_iterable(self._runs), self._skip, None)
@@ -207,6 +258,7 @@ class _Log:
         self.memory -= len(message.frame) + OVERHEAD_BYTES
 
     def replay(self, uid: str, history: int | None, since: Sequence[int]) -> "_LogReplay":
+        """What `IHistory.replay` promises, of what is remembered now."""
         if history is None and not since:
             return _LogReplay(self._runs, self._skip)
         messages = list(self)
@@ -292,7 +344,7 @@ class MemoryHistory:
         self._limit = limit
         self._total_bytes = total_bytes
         self._max_bytes = max_bytes
-        self._logs: OrderedDict[str, _Log] = OrderedDict()  # least recently used first
+        self._logs: OrderedDict[str, ChannelLog] = OrderedDict()  # least recently used first
         self._memory = 0
         self._listener: ICommitted
 
@@ -304,10 +356,22 @@ class MemoryHistory:
     def start(self, listener: ICommitted) -> None:
         self._listener = listener
 
+    def open(self) -> None:
+        pass  # nothing outlives the process
+
+    def close(self) -> "Deferred[None]":
+        return succeed(None)
+
+    def not_ready(self) -> list[str]:
+        return []
+
+    def counts(self) -> HistoryCounts:
+        return HistoryCounts()
+
     def append(self, channel: str, batch: Sequence[Message]) -> None:
         log = self._logs.get(channel)
         if log is None:
-            log = self._logs[channel] = _Log()
+            log = self._logs[channel] = ChannelLog()
             self._memory += log.memory + len(channel)
         else:
             self._logs.move_to_end(channel)

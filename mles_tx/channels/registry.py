@@ -172,6 +172,17 @@ class ChannelRegistry:
         if found is not None:
             self.metrics.total_messages_sent += found.fan_out(batch)
 
+    def refused(self, channel: str, batch: Sequence[Message]) -> None:
+        """The history cannot take a batch: nobody gets it, and those who sent it are told to try again."""
+        found = self._channels.get(channel)
+        if found is not None:
+            origins = {message.origin for message in batch}
+            for member in [member for member in found.members.values() if member.serial in origins]:
+                try:
+                    member.close(CloseReason.NOT_STORED)
+                except Exception:
+                    self._log.failure("a member could not be closed")
+
     def has_members(self, channel: str) -> bool:
         """Whether anybody is on a channel."""
         return channel in self._channels

@@ -34,6 +34,7 @@ class CloseReason(Enum):
     SERVER_RESTARTING = (1012, "server is restarting", True)
     TOO_SLOW = (1013, "reading too slowly; join again to catch up", True)
     SERVER_FULL = (1013, "server has as many channels as it can hold", True)
+    NOT_STORED = (1013, "message could not be stored; try again", True)
     NO_HEADER = (4000, "no first frame within 30 seconds", True)
     PING_TIMEOUT = (4001, "pings were not answered", True)
     HEADER_NOT_JSON = (4500, "first frame is not a JSON object", False)

@@ -20,7 +20,6 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from mles_tx.channels.history import MemoryHistory
 from mles_tx.channels.local import LocalMember, Received, encode_own
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics, MetricsSnapshot
@@ -31,6 +30,7 @@ from mles_tx.web.mount import MlesResource
 
 from .certificates import CertificateService
 from .config import ServerConfig
+from .history import make_history
 from .listener import Listener
 from .redirect import RedirectListener
 
@@ -50,20 +50,18 @@ class ChannelService(Service):
     """
 
     def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics) -> None:
-        self.registry = ChannelRegistry(
-            reactor,
-            MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes),
-            metrics,
-            config.max_channels,
-        )
+        self.history = make_history(reactor, config)
+        self.registry = ChannelRegistry(reactor, self.history, metrics, config.max_channels)
 
     def startService(self) -> None:
+        self.history.open()
         super().startService()
         self.registry.start()
 
-    def stopService(self) -> None:
+    def stopService(self) -> "Deferred[None]":
         super().stopService()
         self.registry.stop()
+        return self.history.close()
 
 
 class Housekeeping(Service):
@@ -145,6 +143,10 @@ class MlesService(MultiService):
         """The metrics now."""
         self._metrics.total_channels = self.channels.registry.count_channels()
         states = self.certificates.states()
+        counts = self.channels.history.counts()
+        self._metrics.history_waiting = counts.waiting
+        self._metrics.history_lost = counts.lost
+        self._metrics.history_faults = counts.faults
         self._metrics.certificate_ends = {state.domain: state.not_valid_after.timestamp() for state in states}
         self._metrics.certificate_errors = {state.domain: state.error for state in states if state.error is not None}
         return self._metrics.snapshot()
@@ -154,7 +156,9 @@ class MlesService(MultiService):
 
         It says so from the moment it is told to stop, before anything else happens.
         """
-        return ["the server is stopping"] if self._is_stopping else self.certificates.not_ready()
+        if self._is_stopping:
+            return ["the server is stopping"]
+        return self.certificates.not_ready() + self.channels.history.not_ready()
 
     def abort(self) -> None:
         """Cut off whoever is still there; for when stopping takes too long."""
@@ -213,6 +217,7 @@ class MlesService(MultiService):
         Raises:
             BindError: an address cannot be listened on.
             CertificateError: the cache directory cannot be used.
+            HistoryError: the history cannot be used.
         """
         self._is_stopping = False
         super().startService()
@@ -239,4 +244,4 @@ class MlesService(MultiService):
         self._inherited.give_back()
         self.housekeeping.stopService()
         await self.certificates.stopService()
-        self.channels.stopService()
+        await self.channels.stopService()

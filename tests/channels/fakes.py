@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from mles_tx.channels.channel import Channel
-from mles_tx.channels.history import ICommitted, IHistory, IReplay, MemoryHistory, Message
+from mles_tx.channels.history import HistoryCounts, ICommitted, IHistory, IReplay, MemoryHistory, Message
 from mles_tx.channels.member import IMember
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.frames import encode_message
@@ -176,6 +176,18 @@ class ForwardingHistory:
 
     def start(self, listener: ICommitted) -> None:
         self._inner.start(listener)
+
+    def open(self) -> None:
+        self._inner.open()
+
+    def close(self) -> Deferred[None]:
+        return self._inner.close()
+
+    def not_ready(self) -> list[str]:
+        return self._inner.not_ready()
+
+    def counts(self) -> HistoryCounts:
+        return self._inner.counts()
 
     def append(self, channel: str, batch: Sequence[Message]) -> None:
         self._inner.append(channel, batch)

@@ -16,6 +16,7 @@ from mles_tx.channels.history import (
     IDLE_SECONDS,
     MAX_CHANNEL_BYTES,
     OVERHEAD_BYTES,
+    HistoryCounts,
     ICommitted,
     IHistory,
     IReplay,
@@ -53,6 +54,9 @@ class _Listener:
 
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         self.heard.append((channel, list(batch)))
+
+    def refused(self, channel: str, batch: Sequence[Message]) -> None:
+        raise AssertionError("the memory store refuses nothing")
 
     def has_members(self, channel: str) -> bool:
         return channel in self.occupied
@@ -98,6 +102,13 @@ class SeamTests(SynchronousTestCase):
             self.assertTrue(verifyObject(IReplay, replay))
         self.assertTrue(verifyObject(ICommitted, _Listener()))
 
+    def test_memory_alone(self) -> None:
+        """The memory store opens and closes nothing, is always ready and has nothing to store."""
+        memory = MemoryHistory(Clock(), 10)
+        memory.open()
+        self.assertEqual((memory.not_ready(), memory.counts()), ([], HistoryCounts(0, 0, 0)))
+        self.assertIsNone(self.successResultOf(memory.close()))
+
     def test_numbers(self) -> None:
         """A channel holds 10 MiB and is kept for 30 days, as documented."""
         self.assertEqual((MAX_CHANNEL_BYTES, IDLE_SECONDS), (10_485_760, 2_592_000.0))
@@ -128,6 +139,9 @@ class CommitTests(_HistoryTests):
         class Reader:
             def committed(reader, channel: str, batch: Sequence[Message]) -> None:
                 seen.append(self.read())
+
+            def refused(reader, channel: str, batch: Sequence[Message]) -> None:
+                raise AssertionError("the memory store refuses nothing")
 
             def has_members(reader, channel: str) -> bool:
                 return False

@@ -965,6 +965,32 @@ class LateStoreTests(_RegistryTests):
         self.late.commit()
         self.assertEqual(bob.turns, [["1"], ["2"]])
 
+    def test_refused(self) -> None:
+        """Who said what could not be stored is told so; the others stay, and nobody hears it."""
+        alice, bob, eve = self.join("alice"), self.join("bob"), self.join("eve")
+        eve.stuck = StoreError()
+        self.late.commit()
+        self.say(alice, "1")
+        self.say(eve, "2")
+        self.turn()
+        self.registry.refused(*self.late.waiting.popleft())
+        self.assertEqual((alice.reason, bob.reason), (CloseReason.NOT_STORED, None))
+        self.assertEqual(len(self.flushLoggedErrors(StoreError)), 1)
+        self.assertEqual((alice.texts, bob.texts), ([], []))
+
+    def test_refused_too_late(self) -> None:
+        """Nobody is disturbed when those who said it have left, or their channel with them."""
+        alice = self.join("alice")
+        self.late.commit()
+        self.say(alice, "1")
+        self.turn()
+        self.registry.leave(alice)
+        refused = self.late.waiting.popleft()
+        self.registry.refused(*refused)
+        bob = self.join("bob")
+        self.registry.refused(*refused)
+        self.assertEqual((alice.reason, bob.reason), (None, None))
+
     def test_joins_in_between(self) -> None:
         """Who joins while messages are on their way to the store gets each of them once, by history or live."""
         alice = self.join("alice", receive=False)

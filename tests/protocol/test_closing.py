@@ -22,6 +22,7 @@ _KNOWN = {
     "server_restarting": 1012,
     "too_slow": 1013,
     "server_full": 1013,
+    "not_stored": 1013,
     "no_header": 4000,
     "ping_timeout": 4001,
     "header_not_json": 4500,
@@ -74,6 +75,7 @@ class CloseReasonTests(SynchronousTestCase):
                 "internal_error",
                 "too_slow",
                 "server_full",
+                "not_stored",
             },
         )
 

@@ -429,7 +429,8 @@ class HousekeepingTests(SynchronousTestCase):
             self.lines,
             [
                 "metrics: active_connections 2, total_messages_sent 3, total_messages_received 3, total_channels 1,"
-                " total_errors 0, total_dropped_connections 0, dropped_by_ip {}, certificate_ends {},"
+                " total_errors 0, total_dropped_connections 0, dropped_by_ip {}, history_waiting 0,"
+                " history_lost 0, history_faults 0, certificate_ends {},"
                 " certificate_errors {}"
             ],
         )
@@ -471,8 +472,8 @@ class HousekeepingTests(SynchronousTestCase):
         self.join(other, "carol", "elsewhere").receive(client_frame(2, b"\x00") * 2)
         self.join(other, "dave", "").hang_up()
         self.reactor.advance(0)
-        self.assertEqual(one.metrics(), MetricsSnapshot(2, 1, 1, 1, 0, 0, {}, {}, {}))
-        self.assertEqual(other.metrics(), MetricsSnapshot(1, 0, 2, 1, 1, 0, {}, {}, {}))
+        self.assertEqual(one.metrics(), MetricsSnapshot(2, 1, 1, 1, 0, 0, {}, 0, 0, 0, {}, {}))
+        self.assertEqual(other.metrics(), MetricsSnapshot(1, 0, 2, 1, 1, 0, {}, 0, 0, 0, {}, {}))
 
     def test_parts(self) -> None:
         """It is a service of its own, and has no timer when the server could not be started."""

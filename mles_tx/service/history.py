@@ -1,0 +1,19 @@
+"""The history a configuration asks for."""
+
+from typing import Any
+
+from mles_tx.channels.history import IHistory, MemoryHistory
+
+from .config import ServerConfig
+
+__all__ = ["make_history"]
+
+
+def make_history(reactor: Any, config: ServerConfig) -> IHistory:
+    """Build the store; it is not open yet.
+
+    Args:
+        reactor: whose store it is.
+        config: which one, and how much is remembered.
+    """
+    return MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
