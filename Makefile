@@ -15,7 +15,7 @@ TESTS ?= tests
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: help run test conformance check lint types bench news clean
+.PHONY: help run test test-long conformance check lint types bench news clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -25,6 +25,9 @@ run: $(VENV)/.run ## serve on this machine, until Ctrl-C; ARGS="--port 9000" for
 
 test: $(VENV)/.develop ## run the tests; TESTS=tests.protocol for some of them
 	@$(BIN)/python -m tests $(TESTS)
+
+test-long: $(VENV)/.develop ## the same, and what breaks is broken as often as is promised; some minutes more
+	@TESTS_LONG=1 $(BIN)/python -m tests $(TESTS)
 
 conformance: $(VENV)/.develop ## RFC 6455 by the Autobahn|Testsuite, whole; needs Python 2.7; RUN=server-ws for some of it
 	@$(BIN)/python -m tests.conformance $(RUN)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_state_path
 
@@ -42,6 +43,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "per_ip_limit": (0, 99999),
     "per_ip_window": (1, 86399),
     "max_channels": (1, 99999999),
+    "history_max": (16, 99999999),
     "history_total": (1, 99999999),
     "drain": (0, 3600),
 }
@@ -103,6 +105,10 @@ class ServerConfig:
             else any number, because then they all come from a proxy or from this machine.
         per_ip_window: length of the window in seconds, 1 to 86399.
         max_channels: channels with members or a history, 1 or more.
+        history: the file messages are remembered in; None: memory, until the server ends.
+        durability: with a file, "relaxed": delivered at once, in the file 100 ms later; "strict": delivered when it is
+            on disk.
+        history_max: MiB the file may take, about; 16 or more.
         history_total: MiB of memory all histories together may take; None: a quarter of the machine's.
         run_as: whom a program becomes once it has bound, if it was started as root; None: nobody else.
         drain: seconds over which members are told that the server ends, 0 to 3600; 0: all at once.
@@ -138,6 +144,9 @@ class ServerConfig:
     per_ip_limit: int | None = None
     per_ip_window: int = 60
     max_channels: int = 100_000
+    history: Path | None = None
+    durability: Literal["relaxed", "strict"] = "relaxed"
+    history_max: int = 1024
     history_total: int | None = None
     run_as: Account | None = None
     drain: int = 0
@@ -167,6 +176,8 @@ class ServerConfig:
             raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
         if self.wwwroot is not None and not self.wwwroot.is_dir():
             raise ConfigError(f"--wwwroot {self.wwwroot}: not a directory; make it, or leave the option away")
+        if self.history is None and self.durability == "strict":
+            raise ConfigError("--durability strict: memory does not last; give --history sqlite:FILE as well")
         if self.is_local:
             self._check_local()
         else:

@@ -16,4 +16,16 @@ def make_history(reactor: Any, config: ServerConfig) -> IHistory:
         reactor: whose store it is.
         config: which one, and how much is remembered.
     """
-    return MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
+    if config.history is None:
+        return MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
+    # Here, not above: who needs no file need not load SQLite.
+    from mles_tx.stores.sqlite import SqliteHistory
+
+    return SqliteHistory(
+        reactor,
+        config.history,
+        config.limit,
+        strict=config.durability == "strict",
+        total_bytes=config.history_bytes,
+        file_bytes=config.history_max * 1024 * 1024,
+    )

@@ -16,7 +16,16 @@ import mles_tx
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 
 from .config import ConfigError, ServerConfig, state_directory
-from .parsing import canonical_address, directory_url, domain_names, inherited_socket, user_account, whole_number
+from .parsing import (
+    canonical_address,
+    choice,
+    directory_url,
+    domain_names,
+    history_place,
+    inherited_socket,
+    user_account,
+    whole_number,
+)
 from .privileges import Account
 
 __all__ = ["Options"]
@@ -81,6 +90,28 @@ class Options(usage.Options):
             256,
             "Files the web side has open at one time, 1 to 999999.",
             whole_number("--filelimit", 1, 999999),
+        ],
+        [
+            "durability",
+            None,
+            "relaxed",
+            "With a history in a file: relaxed delivers a message at once and has it in the file 100 ms later, strict"
+            " delivers it when it is on disk.",
+            choice("--durability", "relaxed", "strict"),
+        ],
+        [
+            "history",
+            None,
+            None,
+            "Where messages are remembered: memory, until the server ends, or sqlite:FILE. [default: memory]",
+            history_place,
+        ],
+        [
+            "history-max",
+            None,
+            1024,
+            "Megabytes the file of a history may take; above it the least recently used channels are forgotten.",
+            whole_number("--history-max", 16, 99999999),
         ],
         [
             "history-total",
@@ -271,6 +302,9 @@ class Options(usage.Options):
             per_ip_limit=self["per-ip-limit"],
             per_ip_window=self["per-ip-window"],
             max_channels=self["max-channels"],
+            history=self["history"],
+            durability=self["durability"],
+            history_max=self["history-max"],
             history_total=self["history-total"],
             run_as=self["run-as"],
             drain=self["drain"],

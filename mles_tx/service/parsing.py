@@ -5,6 +5,7 @@ For all commands that have an option of the same name. It must not know what the
 
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from twisted.python import usage
@@ -13,7 +14,16 @@ from mles_tx.transport.inherited import SystemdSocket, systemd_socket
 
 from .privileges import Account, PrivilegeError, find_account
 
-__all__ = ["canonical_address", "directory_url", "domain_names", "inherited_socket", "user_account", "whole_number"]
+__all__ = [
+    "canonical_address",
+    "choice",
+    "directory_url",
+    "domain_names",
+    "history_place",
+    "inherited_socket",
+    "user_account",
+    "whole_number",
+]
 
 #: What a URL is made of, less what only fragments and logins need (RFC 8555 section 6.1 wants plain https).
 _NOT_IN_DIRECTORY_URL = frozenset('#@\\"<>')
@@ -30,6 +40,27 @@ def whole_number(option: str, low: int, high: int, *, or_zero: bool = False) -> 
         raise usage.UsageError(f"{option} {text!r}: give a whole number from {low} to {high}{off}")
 
     return coerce
+
+
+def choice(option: str, *words: str) -> Callable[[str], str]:
+    """A coerce function for one of some words."""
+
+    def coerce(text: str) -> str:
+        if text in words:
+            return text
+        raise usage.UsageError(f"{option} {text!r}: give {' or '.join(words)}")
+
+    return coerce
+
+
+def history_place(text: str) -> Path | None:
+    """The coerce function of `--history`: the file; None: memory."""
+    if text == "memory":
+        return None
+    scheme, _, rest = text.partition(":")
+    if scheme != "sqlite" or not rest or "\0" in rest:
+        raise usage.UsageError(f"--history {text!r}: give memory, or sqlite:FILE with the file to keep it in")
+    return Path(rest).absolute()
 
 
 def canonical_address(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from mles_tx.channels.history import HistoryError
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError
 
@@ -88,6 +89,8 @@ class Program(MlesService):
             super().startService()
         except (BindError, CertificateError) as error:
             self._fail(str(error))
+        except HistoryError as error:
+            self._fail(f"--history sqlite:{error}")
         lines = banner(
             self.config,
             self.listener.addresses[0][1],

@@ -180,6 +180,9 @@ class ServerConfigTests(SynchronousTestCase):
                 per_ip_limit=None,
                 per_ip_window=60,
                 max_channels=100_000,
+                history=None,
+                durability="relaxed",
+                history_max=1024,
                 history_total=None,
                 metrics_logging=True,
                 listen=True,
@@ -203,6 +206,7 @@ class ServerConfigTests(SynchronousTestCase):
             ("per_ip_limit", 0, 99999, (-1, 100000)),
             ("per_ip_window", 1, 86399, (0, 86400)),
             ("max_channels", 1, 99999999, (0, 100000000)),
+            ("history_max", 16, 99999999, (15, 100000000)),
             ("history_total", 1, 99999999, (0, 100000000)),
         ):
             for value in (low, high):

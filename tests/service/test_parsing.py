@@ -1,9 +1,18 @@
 """What option values are made from."""
 
+from pathlib import Path
+
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service.parsing import canonical_address, directory_url, domain_names, whole_number
+from mles_tx.service.parsing import (
+    canonical_address,
+    choice,
+    directory_url,
+    domain_names,
+    history_place,
+    whole_number,
+)
 
 #: Text, number; None: refused.
 NUMBERS = (
@@ -92,6 +101,23 @@ class ParsingTests(SynchronousTestCase):
             ("fe80::1%lo", "fe80::1%lo"),
         ):
             self.assertEqual(canonical_address(text), address)
+
+    def test_words(self) -> None:
+        """One of some words, as it is written; anything else is refused with all of them."""
+        coerce = choice("--durability", "relaxed", "strict")
+        self.assertEqual([coerce(text) for text in ("relaxed", "strict")], ["relaxed", "strict"])
+        for text in ("", "Strict", "strict ", "both"):
+            error = self.assertRaises(usage.UsageError, coerce, text)
+            self.assertEqual(str(error), f"--durability {text!r}: give relaxed or strict")
+
+    def test_histories(self) -> None:
+        """Memory, or a file that stays the same wherever the program goes."""
+        self.assertIsNone(history_place("memory"))
+        self.assertEqual(history_place("sqlite:/var/lib/mles/a b.db"), Path("/var/lib/mles/a b.db"))
+        self.assertEqual(history_place("sqlite:history.db"), Path.cwd() / "history.db")
+        for text in ("", "sqlite", "sqlite:", "Memory", "memory:", "/var/lib/mles.db", "sqlite:a\0b", "mysql:x"):
+            error = self.assertRaises(usage.UsageError, history_place, text)
+            self.assertEqual(str(error), f"--history {text!r}: give memory, or sqlite:FILE with the file to keep it in")
 
     def test_urls(self) -> None:
         """The URL of a directory is an https one, and nothing but an address is in it."""

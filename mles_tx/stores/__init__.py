@@ -1,0 +1,1 @@
+"""Histories that outlive the process: `IHistory` on what disks and other machines keep."""

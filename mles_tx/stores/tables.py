@@ -1,0 +1,352 @@
+"""What is done to the tables of a history on SQLite: messages written, read, counted and forgotten.
+
+Everything here waits for the disk, and runs in a thread or in a program of its own. A statement is worth many rows:
+between two statements the thread may have to wait for the one of the reactor.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from mles_tx.channels.history import Message
+
+__all__ = ["Batch", "ChannelRow", "Space", "Tables"]
+
+#: Rows one statement inserts, at most; five values each, and SQLite takes 32,766 of them.
+_ROWS = (256, 32, 8, 1)
+
+#: Rows that are looked at or deleted in one step: some milliseconds.
+_STEP_ROWS = 1000
+
+#: Pages that are given back to the file system in one step.
+_STEP_PAGES = 256
+
+#: Of a file this share of pages, and so many more, may be free for what comes next; 1 MiB.
+_FREE_SHARE = 8
+_FREE_PAGES = 256
+
+#: Channels whose counts are kept at hand.
+_KNOWN = 100_000
+
+#: Bytes that are written to find out whether anything can be: more than a page.
+_PROBE_BYTES = 8192
+
+
+class Batch(NamedTuple):
+    """Messages of one channel to be written.
+
+    Attributes:
+        channel: the channel's name.
+        n: the number of the first message; the others follow on it.
+        messages: the messages, at least one.
+    """
+
+    channel: str
+    n: int
+    messages: Sequence[Message]
+
+
+class ChannelRow(NamedTuple):
+    """One channel as it stands in the file.
+
+    Attributes:
+        name: its name.
+        last: the number of the newest message it ever had: microseconds since 1970.
+        messages: how many messages it has.
+        bytes: bytes of their frames.
+    """
+
+    name: str
+    last: int
+    messages: int
+    bytes: int
+
+
+class Space(NamedTuple):
+    """What a file takes.
+
+    Attributes:
+        used: bytes that hold something.
+        free: bytes that hold nothing, for what comes next.
+    """
+
+    used: int
+    free: int
+
+
+class _Known:
+    """A channel in the file: its id, how much it holds."""
+
+    __slots__ = ("bytes", "count", "id", "last")
+
+    def __init__(self, id: int, last: int, count: int, bytes: int) -> None:
+        self.id = id
+        self.last = last
+        self.count = count
+        self.bytes = bytes
+
+
+def _insert(rows: int) -> str:
+    values = ",".join(["(?,?,?,?,?)"] * rows)
+    return f"INSERT OR REPLACE INTO messages (channel, n, uid, is_join, frame) VALUES {values}"
+
+
+_INSERT = {rows: _insert(rows) for rows in _ROWS}
+
+
+class Tables:
+    """The tables of one file.
+
+    Args:
+        database: a connection in autocommit mode.
+        limit: messages a channel holds, about: the oldest go in steps, some are still there.
+        max_bytes: bytes of frames, likewise.
+    """
+
+    def __init__(self, database: sqlite3.Connection, limit: int, max_bytes: int) -> None:
+        self._database = database
+        self.limit = limit
+        self._max_bytes = max_bytes
+        self._known: dict[str, _Known] = {}
+        self._version = self._data_version()
+        self._is_changed = False
+        self._has_forgotten = True  # unless a look has found none
+
+    # -- in transactions
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do all of something, or nothing of it; nobody else writes meanwhile."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            self._look_outside()
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._known.clear()
+            if self._database.in_transaction:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+            raise
+
+    def changed_outside(self) -> bool:
+        """Whether another program has written to the file since this was asked last."""
+        self._look_outside()
+        changed, self._is_changed = self._is_changed, False
+        return changed
+
+    def append(self, batches: Iterable[Batch]) -> None:
+        """Write messages, within a transaction. Of what is too much for its channel, only the end."""
+        by_channel: dict[str, list[Batch]] = {}
+        for batch in batches:
+            by_channel.setdefault(batch.channel, []).append(batch)
+        for name, runs in by_channel.items():
+            self._append(name, runs)
+
+    def _append(self, name: str, runs: list[Batch]) -> None:
+        known = self._channel(name)
+        keep = self.limit
+        kept: list[Batch] = []
+        joined: set[str] = set()
+        for run in reversed(runs):
+            messages, n = run.messages, run.n
+            if messages[0].is_join:  # it comes alone
+                uid = messages[0].uid
+                if uid in joined:
+                    continue
+                joined.add(uid)
+            if len(messages) > keep:
+                n += len(messages) - keep
+                messages = messages[len(messages) - keep :]
+            if messages:
+                kept.append(Batch(name, n, messages))
+            keep -= len(messages)
+            if not keep:
+                break
+        for uid in joined:
+            self._take_out_join(known, uid)
+        values: list[Any] = []
+        for run in reversed(kept):
+            for n, message in enumerate(run.messages, run.n):
+                values += (known.id, n, message.uid, message.is_join, message.frame)
+                known.bytes += len(message.frame)
+        count = len(values) // 5
+        at = 0
+        for rows in _ROWS:
+            while count >= rows:
+                self._database.execute(_INSERT[rows], values[at : at + 5 * rows])
+                at += 5 * rows
+                count -= rows
+        known.count += len(values) // 5
+        known.last = max(known.last, runs[-1].n + len(runs[-1].messages) - 1)
+        if not keep:
+            # What stood there before is too much, all of it.
+            self._database.execute("DELETE FROM messages WHERE channel = ? AND n < ?", (known.id, kept[-1].n))
+            known.count, known.bytes = len(values) // 5, sum(map(len, values[4::5]))
+        elif known.count > self.limit + min(self.limit // 4, _STEP_ROWS) or known.bytes > self._max_bytes * 5 // 4:
+            self._trim(known)
+        self._write_counts(known)
+
+    def forget(self, name: str) -> None:
+        """Forget a channel, within a transaction: at once for everybody, on disk in steps."""
+        # Without a name there may be many.
+        self._database.execute("UPDATE channels SET name = NULL WHERE name = ?", (name,))
+        self._known.pop(name, None)
+        self._has_forgotten = True
+
+    def halve(self, name: str) -> None:
+        """Forget the older half of what a channel holds, within a transaction."""
+        known = self._channel(name)
+        found = self._database.execute(
+            "SELECT n FROM messages WHERE channel = ? ORDER BY n DESC LIMIT 1 OFFSET ?", (known.id, known.count // 2)
+        ).fetchone()
+        if found is not None:
+            self._database.execute("DELETE FROM messages WHERE channel = ? AND n <= ?", (known.id, found[0]))
+            known.count, known.bytes = self._count(known.id)
+            self._write_counts(known)
+
+    def probe(self) -> None:
+        """Write something, within a transaction, to find out whether that can be done."""
+        self._database.execute("INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(?))", (_PROBE_BYTES,))
+
+    # -- by themselves
+
+    def channels(self) -> list[ChannelRow]:
+        """All channels, the least recently used first."""
+        rows = self._database.execute(
+            "SELECT name, last, count, bytes FROM channels WHERE name IS NOT NULL ORDER BY last, id"
+        )
+        return [ChannelRow(*row) for row in rows]
+
+    def read(self, name: str, before: int | None = None, limit: int | None = None) -> list[tuple[int, Message]]:
+        """The newest messages of a channel with their numbers, oldest first.
+
+        Args:
+            name: the channel's name.
+            before: only what has lower numbers.
+            limit: at most that many.
+        """
+        rows = self._database.execute(
+            "SELECT n, frame, uid, is_join FROM messages WHERE channel = (SELECT id FROM channels WHERE name = ?)"
+            " AND n < ? ORDER BY n DESC LIMIT ?",
+            (name, 2**62 if before is None else before, -1 if limit is None else limit),
+        ).fetchall()
+        rows.reverse()
+        return [(n, Message(frame, uid, 0, bool(is_join))) for n, frame, uid, is_join in rows]
+
+    def space(self) -> Space:
+        """What the file takes, without its journal."""
+        (size,) = self._database.execute("PRAGMA page_size").fetchone()
+        (pages,) = self._database.execute("PRAGMA page_count").fetchone()
+        (free,) = self._database.execute("PRAGMA freelist_count").fetchone()
+        return Space((pages - free) * size, free * size)
+
+    def tidy(self) -> bool:
+        """Take one small step: delete what is forgotten, give pages back.
+
+        Returns:
+            Whether there is more to do.
+        """
+        return self._delete_forgotten() or self._shrink()
+
+    def take_over(self) -> None:
+        """Take the whole journal over into the file, and sync both."""
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def is_intact(self) -> bool:
+        """Whether the file is what it should be: reads all of it."""
+        found: tuple[str] = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+        return found == ("ok",)
+
+    # -- the rest
+
+    def _look_outside(self) -> None:
+        version = self._data_version()
+        if version != self._version:
+            self._version = version
+            self._is_changed = self._has_forgotten = True
+            self._known.clear()
+
+    def _data_version(self) -> int:
+        return int(self._database.execute("PRAGMA data_version").fetchone()[0])
+
+    def _channel(self, name: str) -> _Known:
+        """A channel of the file, new if need be."""
+        known = self._known.get(name)
+        if known is None:
+            row = self._database.execute("SELECT id, last FROM channels WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                added = self._database.execute(
+                    "INSERT INTO channels (name, last, count, bytes) VALUES (?, 0, 0, 0)", (name,)
+                )
+                row = (added.lastrowid, 0)
+            # Counted, not looked up: after a failure nobody knows whether the last change was counted twice.
+            count, size = self._count(row[0])
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            known = self._known[name] = _Known(row[0], row[1], count, size)
+        return known
+
+    def _write_counts(self, known: _Known) -> None:
+        self._database.execute(
+            "UPDATE channels SET last = ?, count = ?, bytes = ? WHERE id = ?",
+            (known.last, known.count, known.bytes, known.id),
+        )
+
+    def _take_out_join(self, known: _Known, uid: str) -> None:
+        earlier = self._database.execute(
+            "SELECT n, length(frame) FROM messages WHERE channel = ? AND uid = ? AND is_join", (known.id, uid)
+        ).fetchall()
+        for n, size in earlier:
+            self._database.execute("DELETE FROM messages WHERE channel = ? AND n = ?", (known.id, n))
+            known.count -= 1
+            known.bytes -= size
+
+    def _count(self, id: int) -> tuple[int, int]:
+        """How many messages a channel has, and how many bytes their frames."""
+        count, size = self._database.execute(
+            "SELECT count(*), total(length(frame)) FROM messages WHERE channel = ?", (id,)
+        ).fetchone()
+        return count, int(size)
+
+    def _trim(self, known: _Known) -> None:
+        """Delete the oldest that are too many, a step of them."""
+        count, size, behind = known.count, known.bytes, None
+        for n, length in self._database.execute(
+            "SELECT n, length(frame) FROM messages WHERE channel = ? ORDER BY n LIMIT ?", (known.id, _STEP_ROWS)
+        ).fetchall():
+            if count <= self.limit and size <= self._max_bytes:
+                break
+            count -= 1
+            size -= length
+            behind = n
+        if behind is not None:
+            self._database.execute("DELETE FROM messages WHERE channel = ? AND n <= ?", (known.id, behind))
+            known.count, known.bytes = count, size
+
+    def _delete_forgotten(self) -> bool:
+        if not self._has_forgotten:
+            return False
+        found = self._database.execute("SELECT id FROM channels WHERE name IS NULL LIMIT 1").fetchone()
+        if found is None:
+            self._has_forgotten = False
+            return False
+        with self.transaction():
+            edge = self._database.execute(
+                "SELECT n FROM messages WHERE channel = ? ORDER BY n LIMIT 1 OFFSET ?", (found[0], _STEP_ROWS)
+            ).fetchone()
+            if edge is not None:
+                self._database.execute("DELETE FROM messages WHERE channel = ? AND n < ?", (found[0], edge[0]))
+            else:
+                self._database.execute("DELETE FROM messages WHERE channel = ?", found)
+                self._database.execute("DELETE FROM channels WHERE id = ?", found)
+        return True
+
+    def _shrink(self) -> bool:
+        (pages,) = self._database.execute("PRAGMA page_count").fetchone()
+        (free,) = self._database.execute("PRAGMA freelist_count").fetchone()
+        if free <= _FREE_PAGES + pages // _FREE_SHARE:
+            return False
+        self._database.execute(f"PRAGMA incremental_vacuum({_STEP_PAGES})").fetchall()
+        return True
