@@ -13,6 +13,7 @@ from typing import Literal
 
 from platformdirs import user_state_path
 
+from mles_tx.stores.redis.address import RedisAddress
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.inherited import SystemdSocket
@@ -105,7 +106,8 @@ class ServerConfig:
             else any number, because then they all come from a proxy or from this machine.
         per_ip_window: length of the window in seconds, 1 to 86399.
         max_channels: channels with members or a history, 1 or more.
-        history: the file messages are remembered in; None: memory, until the server ends.
+        history: the file messages are remembered in, or the Redis that makes one server of several nodes; None:
+            memory, until the server ends.
         durability: with a file, "relaxed": delivered at once, in the file 100 ms later; "strict": delivered when it is
             on disk.
         history_max: MiB the file may take, about; 16 or more.
@@ -144,7 +146,7 @@ class ServerConfig:
     per_ip_limit: int | None = None
     per_ip_window: int = 60
     max_channels: int = 100_000
-    history: Path | None = None
+    history: Path | RedisAddress | None = None
     durability: Literal["relaxed", "strict"] = "relaxed"
     history_max: int = 1024
     history_total: int | None = None
@@ -178,6 +180,8 @@ class ServerConfig:
             raise ConfigError(f"--wwwroot {self.wwwroot}: not a directory; make it, or leave the option away")
         if self.history is None and self.durability == "strict":
             raise ConfigError("--durability strict: memory does not last; give --history sqlite:FILE as well")
+        if isinstance(self.history, RedisAddress) and self.durability == "strict":
+            raise ConfigError("--durability strict: Redis decides that itself (appendfsync); leave it away")
         if self.is_local:
             self._check_local()
         else:

@@ -13,6 +13,7 @@ from mles_tx.service.parsing import (
     history_place,
     whole_number,
 )
+from mles_tx.stores.redis.address import RedisAddress
 
 #: Text, number; None: refused.
 NUMBERS = (
@@ -117,7 +118,23 @@ class ParsingTests(SynchronousTestCase):
         self.assertEqual(history_place("sqlite:history.db"), Path.cwd() / "history.db")
         for text in ("", "sqlite", "sqlite:", "Memory", "memory:", "/var/lib/mles.db", "sqlite:a\0b", "mysql:x"):
             error = self.assertRaises(usage.UsageError, history_place, text)
-            self.assertEqual(str(error), f"--history {text!r}: give memory, or sqlite:FILE with the file to keep it in")
+            self.assertEqual(
+                str(error),
+                f"--history {text!r}: give memory, sqlite:FILE with the file to keep it in, or the URL of a Redis",
+            )
+
+    def test_redis(self) -> None:
+        """The URL of a Redis; what is wrong with it is said without the password that may be in it."""
+        self.assertEqual(history_place("redis://h:7/2"), RedisAddress("h", 7, database=2))
+        self.assertEqual(history_place("redis+unix:///r.sock"), RedisAddress("", path="/r.sock"))
+        for text, wrong in (
+            ("redis:secret", "redis: the host is missing"),
+            ("rediss://:secret@h/x", "rediss: the data"),
+        ):
+            error = self.assertRaises(usage.UsageError, history_place, text)
+            self.assertTrue(str(error).startswith(f"--history {wrong}"), str(error))
+            self.assertTrue(str(error).endswith("; give a URL like redis://HOST:6379/0"), str(error))
+            self.assertNotIn("secret", str(error))
 
     def test_urls(self) -> None:
         """The URL of a directory is an https one, and nothing but an address is in it."""
