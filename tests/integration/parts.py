@@ -10,7 +10,7 @@ from twisted.trial.unittest import SkipTest
 
 from .support import INSTALL_SECONDS, build_directory
 
-__all__ = ["debian_program"]
+__all__ = ["debian_libraries", "debian_program"]
 
 
 def debian_program(package: str, name: str) -> Path:
@@ -26,6 +26,21 @@ def debian_program(package: str, name: str) -> Path:
     if isinstance(unpacked, str):
         raise SkipTest(f"{package} is not installed, and {unpacked}")
     return unpacked / "usr" / "bin" / name
+
+
+def debian_libraries(*packages: str) -> str:
+    """Where a program finds the libraries of Debian packages that are not installed, for `LD_LIBRARY_PATH`.
+
+    Raises:
+        SkipTest: they are not to be had here.
+    """
+    found = []
+    for package in packages:
+        unpacked = _unpacked(package)
+        if isinstance(unpacked, str):
+            raise SkipTest(f"{package} is not installed, and {unpacked}")
+        found += sorted({str(path.parent) for path in unpacked.rglob("lib*.so.*")})
+    return ":".join(found)
 
 
 @cache

@@ -203,7 +203,6 @@ class RedisHistory:
 
     def link_down(self) -> None:
         self._faults += 1
-        self._log.warn("{name}: {fault}", name=self._name, fault=self._link.fault)
         self._backlog.pause()
         for followed in list(self._followed.values()):
             followed.pause()

@@ -455,7 +455,9 @@ class Link:
         self._commands.abort(why)
 
     def failed(self, why: str) -> None:
-        """A connection could not be made, or is lost."""
+        """A connection could not be made, or is lost; that is said once for each reason."""
+        if why != self.fault or self.is_up:
+            self._log.warn("Redis at {address}: {why}", address=str(self._address), why=why)
         self.fault = why
 
     def login(self, connection: Any) -> "list[Deferred[Any]]":
