@@ -4,6 +4,7 @@ What was asked on a connection that is lost fails with it; what is to be done th
 not known here. Importing this module imports the reactor, as txredisapi does.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from random import uniform
 from typing import Any
@@ -151,7 +152,9 @@ def _packed(*command: Any) -> bytes:
 
 
 class _Connection(txredisapi.RedisProtocol):  # type: ignore[misc]
-    """One connection: txredisapi's, with answers as they come, and its commands made in C.
+    """One connection: txredisapi's, with bytes as they come.
+
+    Commands are made in C, and an answer goes straight to who waits for it: that is half of what a message costs.
 
     Args:
         lane: whose it is.
@@ -160,22 +163,35 @@ class _Connection(txredisapi.RedisProtocol):  # type: ignore[misc]
     def __init__(self, lane: "_Lane") -> None:
         super().__init__(charset=None, convertNumbers=False)
         self._lane = lane
+        self._answers: deque[Deferred[Any]] = deque()  # those who wait
         self.lost: Deferred[None] = Deferred()  # somebody waits for that
         self.ended: Deferred[None] = Deferred()  # and somebody else
 
-    def _build_command(self, *args: Any, **kwargs: Any) -> bytes:
-        return _packed(*args)
+    def execute_command(self, *args: Any, **kwargs: Any) -> "Deferred[Any]":
+        if not self.connected:
+            return fail(LinkDownError("the connection was lost"))
+        self.transport.write(_packed(*args))
+        answer: Deferred[Any] = Deferred()
+        self._answers.append(answer)
+        return answer
+
+    def replyReceived(self, reply: Any) -> None:
+        answer = self._answers.popleft()
+        if isinstance(reply, Exception):
+            answer.errback(reply)
+        else:
+            answer.callback(reply)
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         self._lane.has_heard = True
         self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
+        while self.connected and (reply := self._reader.gets()) is not False:
             self._lane.replied(self, reply)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
         self._lane.broken(self)
-        while self.replyQueue.waiting:
+        while self._answers:
             self.replyReceived(LinkDownError("the connection was lost"))
         super().connectionLost(reason)
         self.lost.callback(None)
