@@ -9,6 +9,7 @@ import mles_tx
 from mles_tx.service.options import Options as ServeOptions
 
 from .doctor import DoctorOptions, doctor
+from .history import HistoryOptions, history
 from .serve import serve
 
 __all__ = ["main"]
@@ -20,6 +21,7 @@ class _Options(usage.Options):
     synopsis = "Usage: mles-tx"
     subCommands = (
         ["serve", None, ServeOptions, "Run a server in the foreground, until Ctrl-C."],
+        ["history", None, HistoryOptions, "Look into the file of a history, also while a server uses it."],
         ["doctor", None, DoctorOptions, "Look at what a first certificate depends on, before it is ordered."],
     )
 
@@ -32,7 +34,7 @@ class _Options(usage.Options):
 
     def postOptions(self) -> None:
         if self.subCommand is None:
-            raise usage.UsageError("a subcommand is needed: serve or doctor")
+            raise usage.UsageError("a subcommand is needed: serve, history or doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,5 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
     if options.subCommand == "doctor":
         doctor(options.subOptions)
+    elif options.subCommand == "history":
+        history(options.subOptions)
     else:
         serve(options.subOptions)

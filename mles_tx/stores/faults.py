@@ -3,7 +3,7 @@
 import errno
 import sqlite3
 
-__all__ = ["FileReplaced", "StoreFault", "fault_of", "is_corrupt"]
+__all__ = ["FileReplaced", "StoreFault", "code_of", "fault_of", "is_corrupt"]
 
 
 class StoreFault(Exception):
@@ -40,18 +40,18 @@ _OF_SYSTEM = {
 }
 
 
-def _code(error: sqlite3.Error) -> int:
+def code_of(error: sqlite3.Error) -> int:
     """SQLite's primary result code; 0 when the error is not SQLite's."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def is_corrupt(error: BaseException) -> bool:
     """Whether an error means that a file is no sound database."""
-    return isinstance(error, sqlite3.Error) and _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, sqlite3.Error) and code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def fault_of(error: sqlite3.Error | OSError) -> StoreFault:
     """An error of SQLite or of the system, in words."""
     if isinstance(error, OSError):
         return StoreFault(_OF_SYSTEM.get(error.errno or 0, (error.strerror or "it cannot be used").lower()))
-    return StoreFault(_OF_SQLITE.get(_code(error), f"SQLite says {getattr(error, 'sqlite_errorname', 'no more')}"))
+    return StoreFault(_OF_SQLITE.get(code_of(error), f"SQLite says {getattr(error, 'sqlite_errorname', 'no more')}"))

@@ -18,14 +18,15 @@ from mles_tx.channels.history import OVERHEAD_BYTES, HistoryCounts, HistoryError
 
 from .faults import FileReplaced, StoreFault
 from .recent import RecentChannel
-from .tables import Batch, ChannelRow, Tables
+from .schema import ChannelRow
+from .tables import Batch, Tables
 from .thread import SerialThread
 from .writer import Change, Report, Writer
 
 __all__ = ["BACKLOG_BYTES", "CLOSE_SECONDS", "RELAXED_SECONDS", "RETRY_SECONDS", "Queued", "Saver", "SaverOwner"]
 
 #: Seconds a message that was delivered waits for others before it is written. With the commit, 100 ms are promised.
-RELAXED_SECONDS = 0.03
+RELAXED_SECONDS = 0.04
 
 #: Bytes of memory that what is not written yet may take, about. Above it the oldest is given up, or the newest refused.
 BACKLOG_BYTES = 64 * 1024 * 1024
@@ -318,7 +319,6 @@ class Saver:
         if self.fault is not None:
             self.fault = None
             self._log.info("history {path}: is written to again", path=self._name)
-            self._ask_channels()
         self._owner.saved(group)
         self._owner.reported(report)
         if self._closing is not None:
@@ -391,15 +391,9 @@ class Saver:
             if queued.is_said and isinstance(queued.change, Batch):
                 said.append(queued.change)
         self._owner.replaced(said)
-        if self._closing is None:
-            self._ask_channels()
-            if self._timer is None:
-                self._schedule()
+        if self._timer is None:
+            self._schedule()
 
     def _say_replaced(self, replaced: FileReplaced) -> None:
         self._faults += 1
         self._log.error("history {path}: {why}; a new one is begun", path=self._name, why=replaced.why)
-
-    def _ask_channels(self) -> None:
-        """Look what the file holds: while it was out of use it may have been changed, or it was never read."""
-        self.ask(self._writer.channels).addCallbacks(self._owner.holds, lambda _: None)

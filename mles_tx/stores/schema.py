@@ -3,9 +3,9 @@
 The schema has a number, `PRAGMA user_version`; each migration leads from one number to the next, in one transaction.
 Nothing here knows who uses the file.
 
-    channels   id, name, last, count, bytes    one row a channel; without a name: forgotten, its messages are going
-    messages   channel, n, uid, is_join, frame one row a message, in the order of a channel
-    meta       name, value                     what was written to find out whether it can be
+    channels   id, name, last, count, bytes     one row a channel; without a name: forgotten, its messages are going
+    messages   n, channel, uid, is_join, frame  one row a message, in their order
+    meta       name, value                      what was written to find out whether it can be
 
 `n` is the microsecond since 1970 in which a message was taken, or one more than that of the message before: it is
 unique and grows, so that two files can be laid together.
@@ -16,10 +16,11 @@ import sqlite3
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mles_tx.channels.history import HistoryError
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "connect", "create", "user_version"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "ChannelRow", "Migration", "connect", "create", "user_version"]
 
 #: Marks the file as one of ours (`PRAGMA application_id`, shown by file(1)): "MLES".
 APPLICATION_ID = 0x4D4C4553
@@ -31,6 +32,23 @@ _CHECKPOINT_PAGES = 256
 #: Bytes of the journal that stay allocated.
 _JOURNAL_BYTES = 4 * 1024 * 1024
 
+
+class ChannelRow(NamedTuple):
+    """One channel as it stands in the file.
+
+    Attributes:
+        name: its name.
+        last: the number of the newest message it ever had: microseconds since 1970.
+        messages: how many messages it has.
+        bytes: bytes of their frames.
+    """
+
+    name: str
+    last: int
+    messages: int
+    bytes: int
+
+
 #: Changes the schema from one number to the next, within a transaction.
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -40,8 +58,9 @@ def _first(database: sqlite3.Connection) -> None:
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
         "CREATE TABLE channels (id INTEGER PRIMARY KEY, name TEXT UNIQUE, last INTEGER NOT NULL,"
         " count INTEGER NOT NULL, bytes INTEGER NOT NULL)",
-        "CREATE TABLE messages (channel INTEGER NOT NULL, n INTEGER NOT NULL, uid TEXT NOT NULL,"
-        " is_join INTEGER NOT NULL, frame BLOB NOT NULL, PRIMARY KEY (channel, n)) WITHOUT ROWID",
+        "CREATE TABLE messages (n INTEGER PRIMARY KEY, channel INTEGER NOT NULL, uid TEXT NOT NULL,"
+        " is_join INTEGER NOT NULL, frame BLOB NOT NULL)",
+        "CREATE INDEX by_channel ON messages (channel)",  # and by n: that is what the rows are numbered by
         "CREATE INDEX joins ON messages (channel, uid) WHERE is_join",
         f"PRAGMA application_id = {APPLICATION_ID}",
     ):
@@ -52,8 +71,11 @@ def _first(database: sqlite3.Connection) -> None:
 MIGRATIONS: Sequence[Migration] = (_first,)
 
 
-def create(path: Path) -> None:
+def create(path: Path) -> bool:
     """Make the file, empty and for its owner alone, if it is not there.
+
+    Returns:
+        Whether it was made.
 
     Raises:
         HistoryError: there is something else.
@@ -68,9 +90,10 @@ def create(path: Path) -> None:
             os.fsync(directory)  # else a power cut may take the file, and what is synced in it
         finally:
             os.close(directory)
-    else:
-        if not stat.S_ISREG(found.st_mode):
-            raise HistoryError(f"{path}: not an ordinary file; give another one")
+        return True
+    if not stat.S_ISREG(found.st_mode):
+        raise HistoryError(f"{path}: not an ordinary file; give another one")
+    return False
 
 
 def connect(

@@ -35,7 +35,8 @@ from mles_tx.channels.history import (
 
 from .recent import LateReplay, RecentChannel, RecentChannels
 from .saver import Queued, Saver
-from .tables import Batch, ChannelRow, Tables
+from .schema import ChannelRow
+from .tables import Batch, Tables
 from .thread import SerialThread, StoreThread
 from .writer import Report, Writer
 
@@ -287,8 +288,8 @@ class SqliteHistory:
         self.reported(report)
         if report.has_more and self._look_timer is not None:
             self._look_timer.reset(_STEP_SECONDS)
-        elif report.used > self.file_bytes:
-            self._shrink_file(report.used)
+        elif report.file_bytes > self.file_bytes:
+            self._shrink_file(report.file_bytes)
 
     def sweep(self) -> None:
         oldest = self._clock.seconds() - IDLE_SECONDS

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from mles_tx.channels.history import Message
 
-__all__ = ["Batch", "ChannelRow", "Space", "Tables"]
+from .schema import ChannelRow
+
+__all__ = ["Batch", "Tables"]
 
 #: Rows one statement inserts, at most; five values each, and SQLite takes 32,766 of them.
 _ROWS = (256, 32, 8, 1)
@@ -22,9 +24,9 @@ _STEP_ROWS = 1000
 #: Pages that are given back to the file system in one step.
 _STEP_PAGES = 256
 
-#: Of a file this share of pages, and so many more, may be free for what comes next; 1 MiB.
-_FREE_SHARE = 8
-_FREE_PAGES = 256
+#: Of a file this share of pages, and so many more, may be free for what comes next.
+_FREE_SHARE = 16
+_FREE_PAGES = 64
 
 #: Channels whose counts are kept at hand.
 _KNOWN = 100_000
@@ -47,34 +49,6 @@ class Batch(NamedTuple):
     messages: Sequence[Message]
 
 
-class ChannelRow(NamedTuple):
-    """One channel as it stands in the file.
-
-    Attributes:
-        name: its name.
-        last: the number of the newest message it ever had: microseconds since 1970.
-        messages: how many messages it has.
-        bytes: bytes of their frames.
-    """
-
-    name: str
-    last: int
-    messages: int
-    bytes: int
-
-
-class Space(NamedTuple):
-    """What a file takes.
-
-    Attributes:
-        used: bytes that hold something.
-        free: bytes that hold nothing, for what comes next.
-    """
-
-    used: int
-    free: int
-
-
 class _Known:
     """A channel in the file: its id, how much it holds."""
 
@@ -89,7 +63,7 @@ class _Known:
 
 def _insert(rows: int) -> str:
     values = ",".join(["(?,?,?,?,?)"] * rows)
-    return f"INSERT OR REPLACE INTO messages (channel, n, uid, is_join, frame) VALUES {values}"
+    return f"INSERT INTO messages (channel, n, uid, is_join, frame) VALUES {values}"
 
 
 _INSERT = {rows: _insert(rows) for rows in _ROWS}
@@ -109,8 +83,10 @@ class Tables:
         self.limit = limit
         self._max_bytes = max_bytes
         self._known: dict[str, _Known] = {}
+        self._newest = 0  # the highest number in the file, once it was looked at
         self._version = self._data_version()
         self._is_changed = False
+        self._has_shrunk = False
         self._has_forgotten = True  # unless a look has found none
 
     # -- in transactions
@@ -121,6 +97,8 @@ class Tables:
         self._database.execute("BEGIN IMMEDIATE")
         try:
             self._look_outside()
+            if not self._known:
+                (self._newest,) = self._database.execute("SELECT ifnull(max(n), 0) FROM messages").fetchone()
             yield
             self._database.execute("COMMIT")
         except BaseException:
@@ -168,9 +146,10 @@ class Tables:
             self._take_out_join(known, uid)
         values: list[Any] = []
         for run in reversed(kept):
-            for n, message in enumerate(run.messages, run.n):
+            for n, message in self._numbered(known, run):
                 values += (known.id, n, message.uid, message.is_join, message.frame)
                 known.bytes += len(message.frame)
+                known.last = self._newest = n
         count = len(values) // 5
         at = 0
         for rows in _ROWS:
@@ -179,14 +158,64 @@ class Tables:
                 at += 5 * rows
                 count -= rows
         known.count += len(values) // 5
-        known.last = max(known.last, runs[-1].n + len(runs[-1].messages) - 1)
-        if not keep:
+        if len(values) == 5 * self.limit:
             # What stood there before is too much, all of it.
-            self._database.execute("DELETE FROM messages WHERE channel = ? AND n < ?", (known.id, kept[-1].n))
+            self._database.execute("DELETE FROM messages WHERE channel = ? AND n < ?", (known.id, values[1]))
             known.count, known.bytes = len(values) // 5, sum(map(len, values[4::5]))
         elif known.count > self.limit + min(self.limit // 4, _STEP_ROWS) or known.bytes > self._max_bytes * 5 // 4:
             self._trim(known)
         self._write_counts(known)
+
+    def _numbered(self, known: _Known, run: Batch) -> Iterable[tuple[int, Message]]:
+        """The messages with their numbers: those that are given, if they grow."""
+        if run.n > self._newest:
+            return enumerate(run.messages, run.n)
+        # Either the clock was set back while the file could not be read, or this is tried for a second time and had
+        # been written at the first.
+        numbered = []
+        last = self._newest
+        for n, message in enumerate(run.messages, run.n):
+            if self._at(n) != (known.id, message.frame, message.uid):
+                last = max(last + 1, n)
+                numbered.append((last, message))
+        return numbered
+
+    def lay_in(self, name: str, rows: Iterable[tuple[int, Message]]) -> int:
+        """Add messages of any age, within a transaction; those that are there already stay as they are.
+
+        Of a uid's join frames the newest stays.
+
+        Returns:
+            How many are new.
+        """
+        known = self._channel(name)
+        before = known.count
+        for given, message in rows:
+            n = given
+            while (found := self._at(n)) not in (None, (known.id, message.frame, message.uid)):
+                n += 1
+            if found is None and not (message.is_join and self._has_joined_behind(known, message.uid, n)):
+                if message.is_join:
+                    self._take_out_join(known, message.uid)
+                self._database.execute(_INSERT[1], (known.id, n, message.uid, message.is_join, message.frame))
+                known.count += 1
+                known.bytes += len(message.frame)
+                known.last = max(known.last, n)
+                self._newest = max(self._newest, n)
+        self._write_counts(known)
+        return known.count - before
+
+    def _has_joined_behind(self, known: _Known, uid: str, n: int) -> bool:
+        """Whether there is a newer join frame."""
+        query = "SELECT 1 FROM messages WHERE channel = ? AND uid = ? AND is_join AND n > ?"
+        return self._database.execute(query, (known.id, uid, n)).fetchone() is not None
+
+    def _at(self, n: int) -> tuple[int, bytes, str] | None:
+        """Whose message has a number, and what it says."""
+        found: tuple[int, bytes, str] | None = self._database.execute(
+            "SELECT channel, frame, uid FROM messages WHERE n = ?", (n,)
+        ).fetchone()
+        return found
 
     def forget(self, name: str) -> None:
         """Forget a channel, within a transaction: at once for everybody, on disk in steps."""
@@ -195,16 +224,26 @@ class Tables:
         self._known.pop(name, None)
         self._has_forgotten = True
 
-    def halve(self, name: str) -> None:
-        """Forget the older half of what a channel holds, within a transaction."""
+    def keep(self, name: str, count: int) -> int:
+        """Of what a channel holds keep so many messages, the newest, within a transaction.
+
+        Returns:
+            How many went.
+        """
         known = self._channel(name)
+        before = known.count
         found = self._database.execute(
-            "SELECT n FROM messages WHERE channel = ? ORDER BY n DESC LIMIT 1 OFFSET ?", (known.id, known.count // 2)
+            "SELECT n FROM messages WHERE channel = ? ORDER BY n DESC LIMIT 1 OFFSET ?", (known.id, count)
         ).fetchone()
         if found is not None:
             self._database.execute("DELETE FROM messages WHERE channel = ? AND n <= ?", (known.id, found[0]))
             known.count, known.bytes = self._count(known.id)
             self._write_counts(known)
+        return before - known.count
+
+    def halve(self, name: str) -> None:
+        """Forget the older half of what a channel holds, within a transaction."""
+        self.keep(name, self._channel(name).count // 2)
 
     def probe(self) -> None:
         """Write something, within a transaction, to find out whether that can be done."""
@@ -235,12 +274,11 @@ class Tables:
         rows.reverse()
         return [(n, Message(frame, uid, 0, bool(is_join))) for n, frame, uid, is_join in rows]
 
-    def space(self) -> Space:
+    def file_bytes(self) -> int:
         """What the file takes, without its journal."""
         (size,) = self._database.execute("PRAGMA page_size").fetchone()
         (pages,) = self._database.execute("PRAGMA page_count").fetchone()
-        (free,) = self._database.execute("PRAGMA freelist_count").fetchone()
-        return Space((pages - free) * size, free * size)
+        return int(size) * int(pages)
 
     def tidy(self) -> bool:
         """Take one small step: delete what is forgotten, give pages back.
@@ -347,6 +385,12 @@ class Tables:
         (pages,) = self._database.execute("PRAGMA page_count").fetchone()
         (free,) = self._database.execute("PRAGMA freelist_count").fetchone()
         if free <= _FREE_PAGES + pages // _FREE_SHARE:
+            if self._has_shrunk:
+                # Only now the file gets shorter.
+                self._has_shrunk = False
+                self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             return False
-        self._database.execute(f"PRAGMA incremental_vacuum({_STEP_PAGES})").fetchall()
+        self._has_shrunk = True
+        # By `execute` it would be one page: its rows have no columns, and so nobody would fetch them.
+        self._database.executescript(f"PRAGMA incremental_vacuum({_STEP_PAGES})")
         return True

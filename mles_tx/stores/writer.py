@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from mles_tx.channels.history import HistoryError, Message
 
-from .faults import FileReplaced, StoreFault, fault_of, is_corrupt
-from .schema import connect, create
-from .tables import Batch, ChannelRow, Tables
+from .faults import FileReplaced, StoreFault, code_of, fault_of, is_corrupt
+from .schema import ChannelRow, connect, create
+from .tables import Batch, Tables
 
 __all__ = ["Change", "Report", "Writer"]
 
@@ -29,12 +29,12 @@ class Report(NamedTuple):
     """How the file is after something was done.
 
     Attributes:
-        used: bytes of the file that hold something.
+        file_bytes: what the file takes.
         channels: all channels, when another program has changed the file; else None.
         has_more: whether there is more to be tidied.
     """
 
-    used: int
+    file_bytes: int
     channels: list[ChannelRow] | None
     has_more: bool = False
 
@@ -67,6 +67,9 @@ class Writer:
         self._database: sqlite3.Connection | None = None
         self._tables: Tables | None = None
         self._identity: tuple[int, int] | None = None  # of the file that was in use last
+        self._journal: tuple[int, int] | None = None  # and of its journal
+        self._is_gone = False  # there is another one
+        self._is_reopened = False  # and may have been changed while it was not open
         self._is_begun = False  # from then on nothing is the operator's mistake
 
     def open(self) -> list[ChannelRow]:
@@ -89,6 +92,7 @@ class Writer:
         with self._faults():
             channels = self._use().channels()
         self._is_begun = True
+        self._is_reopened = False
         return channels
 
     def write(self, changes: Sequence[Change]) -> Report:
@@ -101,15 +105,7 @@ class Writer:
         with self._faults():
             tables = self._use()
             with tables.transaction():
-                batches: list[Batch] = []
-                for change in changes:
-                    if isinstance(change, Batch):
-                        batches.append(change)
-                    else:
-                        tables.append(batches)
-                        batches.clear()
-                        change(tables)
-                tables.append(batches)
+                _make(tables, changes)
             return self._report(tables)
 
     def look(self) -> Report:
@@ -134,16 +130,6 @@ class Writer:
         with self._faults():
             return self._use().read(name, before, self.limit)
 
-    def channels(self) -> list[ChannelRow]:
-        """All channels, the least recently used first.
-
-        Raises:
-            StoreFault: they cannot be read.
-            FileReplaced: nor can they ever.
-        """
-        with self._faults():
-            return self._use().channels()
-
     def close(self) -> None:
         """Sync the file, and let go of it.
 
@@ -165,30 +151,34 @@ class Writer:
     def _use(self) -> Tables:
         """The tables of the file that is there now."""
         if self._tables is not None:
-            if self._identity == self._identity_now():
+            if self._identity == _identity(self._path):
                 self._tables.limit = self.limit
                 return self._tables
             self._let_go()
-        before = self._identity
+            self._is_gone = True
+            self._drop_journal()
         self._take_lock()
+        before = self._identity
+        self._is_gone |= create(self._path) or before != _identity(self._path)
         tables = self._connect()
-        if before not in (None, self._identity):
+        is_gone, self._is_gone = self._is_gone, False
+        if is_gone and before is not None:
             raise FileReplaced("the file was taken away")
         return tables
 
     def _connect(self) -> Tables:
-        create(self._path)
         self._database = connect(self._path, full_sync=self._full_sync)
-        self._identity = self._identity_now()
+        self._identity = _identity(self._path)
         self._tables = Tables(self._database, self.limit, self._max_bytes)
+        self._is_reopened = True
         return self._tables
 
-    def _identity_now(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
+    def _drop_journal(self) -> None:
+        """The file was taken away and its journal left: it must not be taken for that of the next file."""
+        journal = Path(f"{self._path}-wal")
+        if self._journal is not None and self._journal == _identity(journal):
+            journal.unlink()
+            Path(f"{self._path}-shm").unlink(missing_ok=True)
 
     def _take_lock(self) -> None:
         if self._lock is not None:
@@ -212,7 +202,10 @@ class Writer:
             self._lock = None
 
     def _report(self, tables: Tables) -> Report:
-        return Report(tables.space().used, tables.channels() if tables.changed_outside() else None)
+        self._journal = _identity(Path(f"{self._path}-wal"))
+        changed = tables.changed_outside() or self._is_reopened
+        self._is_reopened = False
+        return Report(tables.file_bytes(), tables.channels() if changed else None)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -229,7 +222,7 @@ class Writer:
             self._is_begun = True
             if is_corrupt(error):
                 self._begin_anew()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL):
                 self._let_go()
             raise fault_of(error) from None
         except OSError as error:
@@ -250,6 +243,7 @@ class Writer:
                 with suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
             self._let_go()
+            create(self._path)
             self._connect()
         except (sqlite3.Error, OSError) as error:
             self._let_go()
@@ -261,3 +255,25 @@ class Writer:
         if database is not None:
             with suppress(sqlite3.Error):
                 database.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever it is called; None: there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _make(tables: Tables, changes: Sequence[Change]) -> None:
+    """Make changes in their order, within a transaction."""
+    batches: list[Batch] = []
+    for change in changes:
+        if isinstance(change, Batch):
+            batches.append(change)
+        else:
+            tables.append(batches)
+            batches.clear()
+            change(tables)
+    tables.append(batches)

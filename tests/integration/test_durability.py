@@ -48,8 +48,8 @@ class KillContract(Contract):
         directory = Path(self.enterContext(TemporaryDirectory(prefix="mles-tx-test-")))
         path = directory / "history.db"
         chance = random.Random(7)
-        command = (*LOCAL, "--rate-limit", "0", "--limit", "999999", "--history", f"sqlite:{path}")
-        command = (*command, "--durability", self.durability)
+        options = ("--rate-limit", "0", "--limit", "999999", "--durability", self.durability)
+        command = (*LOCAL, *options, "--history", f"sqlite:{path}")
         expected: dict[str, list[bytes]] = {}
         server = self.start_server(*command)
         for number in range(rounds(5, 50)):
