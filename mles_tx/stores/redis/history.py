@@ -48,6 +48,9 @@ _LOOK_SECONDS = 0.25
 #: Seconds in which this node itself may have been too slow to read the answer.
 _DOUBT_SECONDS = 0.01
 
+#: Seconds between two complaints that Redis is too slow: it may be so again and again.
+_QUIET_SECONDS = 10.0
+
 #: Seconds what waits is given at the end to be taken.
 _CLOSE_SECONDS = 3.0
 
@@ -116,6 +119,8 @@ class RedisHistory:
         self._looking: IDelayedCall | None = None
         self._faults = 0
         self._lost_told = 0
+        self._told_at: float | None = None
+        self._has_told = False
         self._suspects: list[Pending | _Waited] = []
         self._judging: IDelayedCall | None = None
         self._ending: list[Deferred[None]] = []  # who waits until nothing waits to be stored
@@ -358,7 +363,11 @@ class RedisHistory:
         if self._is_late:
             return
         self._is_late = True
-        self._log.warn("{name} does not answer in time: this server goes on alone", name=self._name)
+        now = self._clock.seconds()
+        self._has_told = self._told_at is None or now - self._told_at >= _QUIET_SECONDS
+        if self._has_told:
+            self._told_at = now
+            self._log.warn("{name} does not answer in time: this server goes on alone", name=self._name)
         if self._link.is_up:
             self._faults += 1  # else it was counted when the link went down
         self._patience.stop()
@@ -386,11 +395,12 @@ class RedisHistory:
         self._looking = None
         self._is_late = False
         lost, self._lost_told = self._backlog.lost - self._lost_told, self._backlog.lost
-        self._log.info(
-            "{name} answers in time again; what was said meanwhile has been stored, but for {lost} messages",
-            name=self._name,
-            lost=lost,
-        )
+        if self._has_told or lost:
+            self._log.info(
+                "{name} answers in time again; what was said meanwhile has been stored, but for {lost} messages",
+                name=self._name,
+                lost=lost,
+            )
         for followed in list(self._followed.values()):
             followed.is_alone = False
         self._leases.settle()

@@ -3,11 +3,14 @@
 import random
 
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from mles_tx.channels.history import MAX_CHANNEL_BYTES
+from mles_tx.stores.redis import backlog
 from mles_tx.stores.redis.history import RedisHistory
 from tests import examples
+from tests.channels.fakes import said
 from tests.stores.contract import Listener, StoreContract, join_of
 
 from .fakes import FakeLink, FakeServer
@@ -119,6 +122,84 @@ class NodesTests(NodesTestCase):
         self.assertEqual(one.history.counts()[::2], (2, 1))
         self.recover()
         self.assert_everybody_heard_everything()
+
+    def test_slow_again_and_again(self) -> None:
+        """An operator reads every ten seconds that Redis is too slow, and not every half second."""
+        lines: list[str] = []
+        observer = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        one = self.node()
+        for _ in range(30):
+            self.server.held = True
+            one.speak()
+            self.clock.advance(0.2)
+            self.clock.advance(0.02)
+            self.server.held = False
+            self.pass_time(0.4)
+        self.assertEqual(one.history.counts().faults, 30)
+        self.assertEqual(sum("does not answer in time" in line for line in lines), 2)
+        self.assertEqual(sum("answers in time again" in line for line in lines), 2)
+        self.assertEqual(one.heard, one.said)
+
+    def test_own_pause(self) -> None:
+        """A node that was held up itself, and finds the answer when it looks, does not go on alone."""
+        one = self.node()
+        one.speak()
+        self.clock.advance(5)
+        self.assertEqual((one.heard, one.history.not_ready()), ([], []))
+        self.server.settle()
+        self.clock.advance(0.01)
+        self.assertEqual((one.heard, one.history.not_ready()), (["a.0"], []))
+
+    def test_too_much(self) -> None:
+        """What is too much to be kept while Redis is away is heard here, and counted as lost."""
+        self.patch(backlog, "MAX_BACKLOG_BYTES", 100)
+        one, other = self.node(), self.node()
+        one.link.cut()
+        for _ in range(50):
+            one.speak()
+        self.recover()
+        self.assertEqual(one.heard, one.said)
+        lost = one.history.counts().lost
+        self.assertTrue(0 < lost < 50)
+        self.assertEqual(other.heard, one.said[lost:])
+
+    def test_closed_and_opened(self) -> None:
+        """A node can be closed and opened again; what is said meanwhile elsewhere is there afterwards."""
+        one, other = self.node(), self.node()
+        for _ in range(3):
+            one.speak()
+            other.speak()
+            closing = one.history.close()
+            self.server.settle()
+            self.assertIsNone(self.successResultOf(closing))
+            other.speak()
+            self.server.settle()
+            one.history.open()
+            self.pass_time(1)
+        self.assert_everybody_heard_everything()
+
+    def test_closed_without_redis(self) -> None:
+        """Closing takes three seconds at most when Redis does not answer, and leaves no timer."""
+        one = self.node()
+        self.server.held = True
+        one.speak()
+        closing = one.history.close()
+        for _ in range(12):
+            self.assertNoResult(closing)
+            self.clock.advance(0.25)
+        self.assertIsNone(self.successResultOf(closing))
+        self.assertEqual((one.heard, self.clock.getDelayedCalls()), (["a.0"], []))
+
+    def test_room(self) -> None:
+        """Channels nobody is on any more are let go of, those with members stay."""
+        one = self.node()
+        one.history.append("other", [said("x")])
+        self.server.settle()
+        one.history.sweep()
+        self.assertEqual(list(one.history.channels()), ["example"])
+        self.assertFalse(one.history.forget_one())
 
     def test_chance(self) -> None:
         """Whatever is cut, held and mended in whatever order, everybody hears everything once."""
