@@ -3,8 +3,9 @@
 import random
 
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from mles_tx.channels.history import MAX_CHANNEL_BYTES
 from mles_tx.stores.redis import backlog
@@ -126,7 +127,11 @@ class NodesTests(NodesTestCase):
     def test_slow_again_and_again(self) -> None:
         """An operator reads every ten seconds that Redis is too slow, and not every half second."""
         lines: list[str] = []
-        observer = lambda event: lines.append(formatEvent(event))  # noqa: E731
+
+        @implementer(ILogObserver)
+        def observer(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         one = self.node()
