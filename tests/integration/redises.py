@@ -42,24 +42,25 @@ class RedisServer:
     Args:
         options: more of them, as on its command line.
         tcp: whether it listens on a free port as well.
+        tls: whether it does so with TLS.
 
     Attributes:
         url: where it is, for `--history`.
         directory: where it keeps what it keeps.
     """
 
-    def __init__(self, *options: str, tcp: bool = False) -> None:
+    def __init__(self, *options: str, tcp: bool = False, tls: bool = False) -> None:
         self._program, self._environ = _program()
         self._directory = TemporaryDirectory(prefix="mles-tx-test-")
         self.directory = Path(self._directory.name)
         self.socket = self.directory / "redis.sock"
         self.url = f"redis+unix://{self.socket}"
         self.port = 0
-        if tcp:
+        if tcp or tls:
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 self.port = free.getsockname()[1]
-        self._options = options
+        self._options = ("--tls-port" if tls else "--port", str(self.port), *(("--port", "0") if tls else ()), *options)
         self.process: Process
         self.start()
 
@@ -71,7 +72,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, with what it has kept."""
         command = [
-            *(self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
+            *(self._program, "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
             *("--dir", str(self.directory), "--appendonly", "yes", "--save", "", *self._options),
         ]
         self.process = Process(command, self.directory, dict(os.environ) | self._environ)

@@ -6,10 +6,12 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from websockets.exceptions import ConnectionClosed
 
 from tests import rounds
+from tests.transport.certificates.making import make
 
 from .clients import Member, join_frame
 from .processes import WAIT, Server
@@ -64,8 +66,8 @@ class _RedisTests(IntegrationTestCase):
         super().setUp()
         self.redis = self.start_redis()
 
-    def start_redis(self, *options: str, tcp: bool = False) -> RedisServer:
-        server = RedisServer(*options, tcp=tcp)
+    def start_redis(self, *options: str, tcp: bool = False, tls: bool = False) -> RedisServer:
+        server = RedisServer(*options, tcp=tcp, tls=tls)
         self.addCleanup(server.stop)
         return server
 
@@ -146,6 +148,23 @@ class NodesTests(_RedisTests):
         for server in (one, other, wrong):
             self.assertNotIn("s3cret", server.output)
             self.assertNotIn("wr0ng", server.output)
+            self.assert_no_faults(server)
+
+    def test_tls(self) -> None:
+        """A Redis that speaks TLS is talked to if its certificate is one we trust, and else not."""
+        made, directory = make("localhost"), Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        (directory / "cert.pem").write_bytes(made.certificate_pem)
+        (directory / "key.pem").write_bytes(made.key_pem)
+        files = ("--tls-cert-file", str(directory / "cert.pem"), "--tls-key-file", str(directory / "key.pem"))
+        secure = self.start_redis(*files, "--tls-auth-clients", "no", "--tls-ca-cert-file", files[1], tls=True)
+        url = f"rediss://localhost:{secure.port}"
+        one, other = self.node(url=f"{url}?ca={files[1]}"), self.node(url=f"{url}?ca={files[1]}")
+        alice, bob = self.member(one, "alice", history=0), self.member(other, "bob", history=0)
+        alice.send("hello")
+        self.assertEqual(bob.receive(), "hello")
+        self.node(url=url).expect(r"Redis at rediss://localhost:\d+/0: .*certificate verify failed")
+        for server in (one, other):
             self.assert_no_faults(server)
 
     def test_none_at_start(self) -> None:

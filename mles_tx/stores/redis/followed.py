@@ -47,7 +47,7 @@ _HELD_BYTES = 4 * 1024 * 1024
 _MAX_NODES = 256
 
 #: Seconds by which our idea of the clock of Redis may be wrong.
-_MARGIN_SECONDS = 1.0
+_MARGIN_SECONDS = 0.25
 
 
 class Announced(NamedTuple):
@@ -93,8 +93,8 @@ class INode(Interface):
     def seconds() -> float:
         """The time."""
 
-    def redis_seconds() -> float | None:
-        """The time by the clock of Redis; None: not known."""
+    def redis_seconds(seconds: float) -> float | None:
+        """What the clock of Redis shows at a time of ours; None: not known."""
 
 
 class State(Enum):
@@ -172,8 +172,8 @@ class Followed:
         self._node_name = node_name
         self._limits = limits
         self._own = own
-        self._began = node.redis_seconds()
-        self._is_late = False  # whether it is read only some time after it was begun here
+        self._began = node.seconds()
+        self._is_late = not link.is_up  # whether it is read only some time after it was begun here
         self._place: Place | None = None
         self._seen: dict[str, int] = {}  # by node, the number of its last batch
         self._held: list[Announced] = []
@@ -353,9 +353,9 @@ class Followed:
         begin = b""
         if self._place is not None:
             begin = self._place[1]
-        elif self._is_late and self._began is not None:
+        elif self._is_late and (began := self._node.redis_seconds(self._began)) is not None:
             # What was said since is still to be delivered.
-            begin = b"%d-0" % int((self._began - _MARGIN_SECONDS) * 1000)
+            begin = b"%d-0" % int((began - _MARGIN_SECONDS) * 1000)
         self._load_page(begin, begin, [], 0, 0)
 
     def _load_page(self, begin: bytes, at: bytes, batches: list[Batch], count: int, size: int) -> None:
@@ -365,7 +365,7 @@ class Followed:
             epoch, last, entries = reply
             nonlocal begin, count, size
             if not begin:
-                if self._is_late and not was_late and self._began is not None:
+                if self._is_late and not was_late:
                     self._load()  # members have not waited for the answer
                     return
                 self._place = epoch, last

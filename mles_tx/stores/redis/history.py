@@ -266,9 +266,9 @@ class RedisHistory:
     def seconds(self) -> float:
         return self._clock.seconds()
 
-    def redis_seconds(self) -> float | None:
+    def redis_seconds(self, seconds: float) -> float | None:
         offset = self._link.clock_offset
-        return None if offset is None else self._clock.seconds() + offset
+        return None if offset is None else seconds + offset
 
     # -- channels
 

@@ -12,8 +12,9 @@ from typing import Any
 import hiredis
 import txredisapi
 from OpenSSL.crypto import Error
-from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, gatherResults, succeed
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
@@ -190,9 +191,12 @@ class _Connection(txredisapi.RedisProtocol):  # type: ignore[misc]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
-        self._lane.broken(self)
+        # Why TLS was refused is to be read; that connections end is nothing new.
+        is_usual = reason.check(ConnectionDone, ConnectionLost, ConnectionAborted)
+        error = LinkDownError("the connection was lost" if is_usual else _text_of(reason.value))
+        self._lane.broken(self, error)
         while self._answers:
-            self.replyReceived(LinkDownError("the connection was lost"))
+            self.replyReceived(error)
         super().connectionLost(reason)
         self.lost.callback(None)
         self.ended.callback(None)
@@ -220,6 +224,7 @@ class _Lane:
         self._asked_at: float | None = None
         self.has_heard = False
         self._why = ""  # it was given up
+        self._told = ""  # what has been logged
         self.connection: _Connection | None = None
 
     def start(self, endpoint: IStreamClientEndpoint) -> None:
@@ -257,22 +262,29 @@ class _Lane:
                 await self.prepare(connection).addTimeout(_CONNECT_SECONDS, self._clock)
                 failures = 0
                 self.connection = connection
-                self._why = ""
+                self._why = self._told = ""
                 self._beating = self._clock.callLater(_BEAT_SECONDS, self._beat)
                 self.up()
                 await connection.lost
-                self._link.failed(self._why or "the connection was lost")
+                self._failed(self._why or "the connection was lost")
             except CancelledError:
                 raise
             except Exception as error:
                 if self._is_wanted:  # else it has been cancelled, and says so in its own way
-                    self._link.failed(_text_of(error))
+                    self._failed(_text_of(error))
             finally:
                 self._gone(connection)
             if self._is_wanted:
                 delay = min(_FIRST_DELAY * 1.7**failures, _MAX_DELAY) * uniform(0.8, 1.2)
                 failures += failures < 20
                 await deferLater(self._clock, delay)
+
+    def _failed(self, why: str) -> None:
+        """A connection could not be made, or is lost: that is said once for each reason."""
+        self._link.fault = why
+        if why != self._told:
+            self._told = why
+            self._log.warn("Redis at {address}: {why}", address=str(self._link.address), why=why)
 
     def _gone(self, connection: _Connection | None) -> None:
         if self._beating is not None:
@@ -314,7 +326,7 @@ class _Lane:
     def ask(self) -> None:
         raise NotImplementedError
 
-    def broken(self, connection: _Connection) -> None:
+    def broken(self, connection: _Connection, error: LinkDownError) -> None:
         """Nothing more is to be written to a connection; those who wait for answers are told next."""
 
     def replied(self, connection: _Connection, reply: Any) -> None:
@@ -323,6 +335,8 @@ class _Lane:
 
 def _text_of(error: object) -> str:
     """What went wrong, in a line, without a password: Redis repeats none."""
+    if isinstance(error, TimeoutError):
+        return "no answer"
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:200]
 
@@ -344,7 +358,7 @@ class _Commands(_Lane):
         self._link.is_up = False
         self._link.linked.link_down()
 
-    def broken(self, connection: _Connection) -> None:
+    def broken(self, connection: _Connection, error: LinkDownError) -> None:
         if self.connection is connection:
             self._link.is_up = False
 
@@ -369,14 +383,20 @@ class _Commands(_Lane):
 class _Announcements(_Lane):
     """The connection on which announcements come."""
 
+    _begun: Deferred[None] | None = None
+
     def prepare(self, connection: _Connection) -> "Deferred[Any]":
         return Deferred.fromCoroutine(self._begin(connection))
 
     async def _begin(self, connection: _Connection) -> None:
         await gatherResults(self._link.login(connection), consumeErrors=True).addErrback(_first_error)
-        self._begun: Deferred[None] = Deferred()
+        self._begun = Deferred()
         connection.transport.write(_packed("SUBSCRIBE", self._link.own_announcements))
         await self._begun
+
+    def broken(self, connection: _Connection, error: LinkDownError) -> None:
+        if self._begun is not None and not self._begun.called:
+            self._begun.errback(error)
 
     def up(self) -> None:
         self._link.is_hearing = True
@@ -398,7 +418,7 @@ class _Announcements(_Lane):
         elif kind == b"subscribe":
             if self.connection is connection:
                 self._link.linked.hearing(reply[1])
-            elif not self._begun.called:
+            elif self._begun is not None and not self._begun.called:
                 self._begun.callback(None)
         elif kind not in (b"unsubscribe", b"pong"):
             connection.replyReceived(reply)
@@ -421,8 +441,6 @@ class Link:
         scripts: what is to be run there.
     """
 
-    _log = Logger()
-
     def __init__(self, reactor: Any, address: RedisAddress, node: str, scripts: Sequence[Script]) -> None:
         self.clock = reactor
         self.node = node
@@ -433,13 +451,13 @@ class Link:
         self.fault = ""
         self.clock_offset: float | None = None
         self.linked: ILinked
-        self._address = address
+        self.address = address
         self._commands = _Commands(self)
         self._announcements = _Announcements(self)
 
     def start(self, linked: ILinked) -> None:
         self.linked = linked
-        endpoint = endpoint_for(self.clock, self._address)
+        endpoint = endpoint_for(self.clock, self.address)
         self._commands.start(endpoint)
         self._announcements.start(endpoint)
 
@@ -470,17 +488,11 @@ class Link:
     def drop(self, why: str) -> None:
         self._commands.abort(why)
 
-    def failed(self, why: str) -> None:
-        """A connection could not be made, or is lost; that is said once for each reason."""
-        if why != self.fault or self.is_up:
-            self._log.warn("Redis at {address}: {why}", address=str(self._address), why=why)
-        self.fault = why
-
     def login(self, connection: Any) -> "list[Deferred[Any]]":
         """Say who we are and which database is ours."""
         steps = []
-        if self._address.password is not None:
-            steps.append(connection.auth(self._address.password, self._address.user))
-        if self._address.database:
-            steps.append(connection.execute_command("SELECT", self._address.database))
+        if self.address.password is not None:
+            steps.append(connection.auth(self.address.password, self.address.user))
+        if self.address.database:
+            steps.append(connection.execute_command("SELECT", self.address.database))
         return steps

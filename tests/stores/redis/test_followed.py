@@ -246,6 +246,23 @@ class JoinTests(NodesTestCase):
         self.recover()
         self.assertEqual(self.replayed(one), expected)
 
+    def test_before_the_link(self) -> None:
+        """Who joins before the first connection is there hears what is said from then on, also without a history."""
+        one = self.node()
+        one.speak()
+        self.server.settle()
+        other = self.node(is_up=False)
+        reading = Deferred.fromCoroutine(read_all(other.history.replay("example", "zoe", 0, ())))
+        one.speak()
+        self.server.settle()
+        other.history.open()
+        self.server.settle()
+        one.speak()
+        self.server.settle()
+        self.assertEqual(self.successResultOf(reading), [])
+        # What was said just before may come as well: the clocks are not compared that closely.
+        self.assertEqual([text for text in other.heard if text != "a.0"], ["a.1", "a.2"])
+
     def test_no_redis_ever(self) -> None:
         """A node that has never seen a Redis serves its own members, and catches up when there is one."""
         one = self.node()

@@ -252,7 +252,7 @@ class LinkTests(SynchronousTestCase):
                 attempts += 1
                 connection.lose()
             self.reactor.advance(0.1)
-        self.assertTrue(30 < attempts < 60, attempts)
+        self.assertTrue(50 < attempts < 120, attempts)
         (commands, *_) = [*self.connections(), *self._after(3)]
         self.reactor.advance(3)
         self.assertTrue(commands.aborted)
