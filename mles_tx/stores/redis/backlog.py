@@ -16,8 +16,8 @@ from mles_tx.channels.history import Message
 
 from .entries import encode
 from .keys import channel_announcements, channel_keys
-from .link import ILink, LinkDownError, is_unable
 from .scripts import APPEND
+from .seam import ILink, LinkDownError, is_unable
 
 __all__ = ["MAX_BACKLOG_BYTES", "Backlog", "Pending", "Place"]
 

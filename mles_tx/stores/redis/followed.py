@@ -18,24 +18,25 @@ What is remembered is a copy of the end of the stream, so that a join does not w
 delivered before it had a place in the stream, because Redis was away, stands behind it until it comes by.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Interface, implementer
+from zope.interface import Interface
 
 from mles_tx.channels.history import ChannelLog, IReplay, Message
 
 from .backlog import Pending, Place
 from .entries import Batch, Entry, author, decode, is_before
 from .keys import channel_keys
-from .link import ILink, LinkDownError, is_unable
+from .news import Announced
+from .replays import WaitingReplay
 from .scripts import LOAD, READ, Script
+from .seam import ILink, LinkDownError, is_unable
 
-__all__ = ["Announced", "Followed", "INode", "State", "announced"]
+__all__ = ["Followed", "INode", "State"]
 
 #: Bytes asked for at a time.
 _PAGE_BYTES = 256 * 1024
@@ -48,31 +49,6 @@ _MAX_NODES = 256
 
 #: Seconds by which our idea of the clock of Redis may be wrong.
 _MARGIN_SECONDS = 0.25
-
-
-class Announced(NamedTuple):
-    """What is announced when a batch is appended.
-
-    Attributes:
-        epoch: which stream it is.
-        before: the id before it.
-        entry: its place, and the batch.
-    """
-
-    epoch: bytes
-    before: bytes
-    entry: Entry
-
-
-def announced(data: bytes) -> Announced:
-    """Take an announcement apart.
-
-    Raises:
-        ValueError: it is none.
-    """
-    head, _, body = data.partition(b"\n")
-    epoch, before, entry_id = head.split(b" ")
-    return Announced(epoch, before, Entry(entry_id, body))
 
 
 class INode(Interface):
@@ -104,38 +80,6 @@ class State(Enum):
     LOADING = auto()
     READING = auto()
     FOLLOWING = auto()
-
-
-@implementer(IReplay)
-class _WaitingReplay:
-    """A replay that waits until it is known what is remembered. Its end is fixed already.
-
-    Args:
-        found: gives the replay then.
-    """
-
-    def __init__(self, found: Callable[[], IReplay]) -> None:
-        self._find = found
-        self._found: IReplay | None = None
-        self._pulled: tuple[Deferred[list[bytes]], int] | None = None
-
-    def pull(self, max_bytes: int) -> "list[bytes] | Deferred[list[bytes]]":
-        if self._found is not None:
-            return self._found.pull(max_bytes)
-        answer: Deferred[list[bytes]] = Deferred()
-        self._pulled = answer, max_bytes
-        return answer
-
-    def find(self) -> None:
-        """Now it is known."""
-        self._found = self._find()
-        if self._pulled is not None:
-            (answer, max_bytes), self._pulled = self._pulled, None
-            pulled = self._found.pull(max_bytes)
-            if isinstance(pulled, Deferred):
-                pulled.chainDeferred(answer)
-            else:
-                answer.callback(pulled)
 
 
 class Followed:
@@ -180,7 +124,7 @@ class Followed:
         self._held_bytes = 0
         self._is_behind = False  # something has to be read that is not held
         self._taken: list[Pending] = []  # when the stream was last read, what had to be in it
-        self._waiting: list[_WaitingReplay] = []
+        self._waiting: list[WaitingReplay] = []
         self._asked = 0  # which question to Redis is the last one: answers to others do not count
         self.log.used_at = node.seconds()
         node.remembered(self.log.memory)
@@ -239,7 +183,7 @@ class Followed:
         behind = [pending for pending in self._own.values() if pending.is_delivered]
         if self._is_loaded:
             return self._compose(behind, uid, history, since)
-        waiting = _WaitingReplay(lambda: self._compose(behind, uid, history, since))
+        waiting = WaitingReplay(lambda: self._compose(behind, uid, history, since))
         self._waiting.append(waiting)
         if self.state in (State.ALONE, State.FOLLOWING) and self._link.is_up:
             self._load()

@@ -30,11 +30,13 @@ from mles_tx.channels.history import (
 
 from .address import RedisAddress
 from .backlog import Backlog, Pending, Place
-from .followed import Followed, INode, State, announced
+from .followed import Followed, INode, State
 from .keys import channel_announcements, node_key
 from .leases import Leases
-from .link import ILink, ILinked, Link
+from .link import Link
+from .news import announced
 from .scripts import APPEND, CLAIM, LOAD, READ, RELEASE
+from .seam import ILink, ILinked
 
 __all__ = ["PATIENCE_SECONDS", "RedisHistory", "connect"]
 

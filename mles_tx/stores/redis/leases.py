@@ -22,8 +22,8 @@ from mles_tx.channels.claims import IHolders
 from mles_tx.protocol.closing import CloseReason
 
 from .keys import channel_keys, node_announcements, node_key
-from .link import ILink, LinkDownError
 from .scripts import CLAIM, RELEASE
+from .seam import ILink, LinkDownError
 
 __all__ = ["ASK_SECONDS", "Leases"]
 

@@ -11,8 +11,9 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from mles_tx.stores.redis.keys import node_announcements, node_key
-from mles_tx.stores.redis.link import NODE_SECONDS, ILink, ILinked, LinkDownError
+from mles_tx.stores.redis.link import NODE_SECONDS
 from mles_tx.stores.redis.scripts import Script
+from mles_tx.stores.redis.seam import ILink, ILinked, LinkDownError
 
 __all__ = ["FakeLink", "FakeServer"]
 

@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 from mles_tx.stores.redis import backlog as module
 from mles_tx.stores.redis.backlog import Backlog, Pending
 from mles_tx.stores.redis.entries import author
-from mles_tx.stores.redis.link import ILink
+from mles_tx.stores.redis.seam import ILink
 from tests.channels.fakes import said
 
 from .fakes import FakeLink, FakeServer

@@ -3,7 +3,7 @@
 from twisted.internet.defer import Deferred
 
 from mles_tx.stores.redis import followed as module
-from mles_tx.stores.redis.followed import State, announced
+from mles_tx.stores.redis.followed import State
 from tests.stores.contract import join_of, read_all
 
 from .nodes import NodesTestCase
@@ -13,12 +13,6 @@ LOG, META = "mles:{example}:log", "mles:{example}:meta"
 
 class AnnouncementTests(NodesTestCase):
     """What is announced."""
-
-    def test_parts(self) -> None:
-        """An announcement is taken apart, whatever the batch has in it; anything else is no announcement."""
-        self.assertEqual(announced(b"e 1-0 2-0\na\nb \xff"), (b"e", b"1-0", (b"2-0", b"a\nb \xff")))
-        for data in (b"", b"e 1-0\nx", b"e 1-0 2-0 3-0\nx"):
-            self.assertRaises(ValueError, announced, data)
 
     def test_nonsense(self) -> None:
         """What somebody else announces in our place disturbs nobody."""

@@ -12,8 +12,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mles_tx.stores.redis.address import RedisAddress
-from mles_tx.stores.redis.link import ILink, ILinked, Link, LinkDownError, endpoint_for, is_unable
+from mles_tx.stores.redis.link import Link, endpoint_for
 from mles_tx.stores.redis.scripts import CLAIM, RELEASE
+from mles_tx.stores.redis.seam import ILink, ILinked, LinkDownError
 
 ADDRESS = RedisAddress("127.0.0.1", 6379)
 
@@ -284,13 +285,6 @@ class LinkTests(SynchronousTestCase):
             self.assertEqual(self.reactor.getDelayedCalls(), [])
             self.reactor.tcpClients.clear()
         self.link.stop()
-
-    def test_unable(self) -> None:
-        """Errors that concern everything are told from those of one channel."""
-        for text in ("OOM command not allowed", "READONLY You can't write", "ERR ... -OOM", "NOSCRIPT No matching"):
-            self.assertTrue(is_unable(text), text)
-        for text in ("WRONGTYPE Operation against a key", "ERR user_script:1: attempt to compare"):
-            self.assertFalse(is_unable(text), text)
 
 
 class EndpointTests(SynchronousTestCase):
