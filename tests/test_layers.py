@@ -26,6 +26,8 @@ IMPORTERS = {
     "txacme": ("mles_tx.transport.certificates",),
     "acme": ("mles_tx.transport.certificates",),
     "josepy": ("mles_tx.transport.certificates",),
+    "txredisapi": ("mles_tx.stores.redis.link",),
+    "hiredis": ("mles_tx.stores.redis.link",),
 }
 
 #: What the rules of the protocol must do without.

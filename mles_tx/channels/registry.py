@@ -19,6 +19,7 @@ from mles_tx.protocol.frames import encode_message
 from mles_tx.protocol.header import Header
 
 from .channel import Channel
+from .claims import IClaims, IHolders
 from .history import ICommitted, IHistory, Message
 from .member import IMember
 
@@ -31,7 +32,7 @@ DEFAULT_MAX_CHANNELS = 100_000
 _SWEEP_SECONDS = 60.0
 
 
-@implementer(ICommitted)
+@implementer(ICommitted, IHolders)
 class ChannelRegistry:
     """The channels and who is on them.
 
@@ -42,6 +43,7 @@ class ChannelRegistry:
         max_channels: channels with members or a history. When a new one is one too many, the least recently
             used without members is forgotten; when all have members, the newcomer is refused. It may be changed;
             those that are there stay.
+        claims: where uids are claimed, if this is one node of several.
     """
 
     _log = Logger()
@@ -52,6 +54,7 @@ class ChannelRegistry:
         history: IHistory,
         metrics: Metrics | None = None,
         max_channels: int = DEFAULT_MAX_CHANNELS,
+        claims: IClaims | None = None,
     ) -> None:
         self._clock = clock
         self._history = history
@@ -63,7 +66,10 @@ class ChannelRegistry:
         self._serials = count(1)
         self._end_of_turn: IDelayedCall | None = None
         self._sweeping: IDelayedCall | None = None
+        self._claims = claims
         history.start(self)
+        if claims is not None:
+            claims.attach(self)
 
     @property
     def member_count(self) -> int:
@@ -107,19 +113,45 @@ class ChannelRegistry:
         Raises:
             ProtocolViolation: SERVER_FULL; there are too many channels.
         """
-        if self._holder(header) is not None:
+        if self._claims is not None:
+            return Deferred.fromCoroutine(self._claim(self._claims, header, member))
+        if self._member(header.channel, header.uid) is not None:
             return Deferred.fromCoroutine(self._replace(header, member))
         self._enter(header, member)
         return None
 
     async def _replace(self, header: Header, member: IMember) -> None:
-        while (holder := self._holder(header)) is not None:
-            if await holder.is_alive():
-                raise ProtocolViolation(CloseReason.UID_TAKEN)
-            if self._holder(header) is holder:
-                holder.close(CloseReason.REPLACED)
-                self.leave(holder)
+        await self._free(header)
         self._enter(header, member)
+
+    async def _claim(self, claims: IClaims, header: Header, member: IMember) -> None:
+        await self._free(header)
+        try:
+            if not await claims.claim(header.channel, header.uid):
+                raise ProtocolViolation(CloseReason.UID_TAKEN)
+            await self._free(header)  # somebody else may have come to this node meanwhile
+            self._enter(header, member)
+        except BaseException:
+            claims.release(header.channel, header.uid)
+            raise
+
+    async def _free(self, header: Header) -> None:
+        """Wait until nobody on this node has the uid."""
+        while self._member(header.channel, header.uid) is not None:
+            if await self._is_held(header.channel, header.uid):
+                raise ProtocolViolation(CloseReason.UID_TAKEN)
+
+    async def _is_held(self, name: str, uid: str) -> bool:
+        """Whether somebody here has a uid and gives a sign of life; who gives none is let go."""
+        holder = self._member(name, uid)
+        if holder is None:
+            return False
+        if await holder.is_alive():
+            return True
+        if self._member(name, uid) is holder:
+            holder.close(CloseReason.REPLACED)
+            self.leave(holder)
+        return False
 
     def _enter(self, header: Header, member: IMember) -> None:
         self._commit(self._open(header.channel))  # what was said before this join belongs to its history
@@ -166,6 +198,8 @@ class ChannelRegistry:
         member.channel = None
         channel.remove(member)
         self._member_count -= 1
+        if self._claims is not None:
+            self._claims.release(channel.name, member.uid)
         if not channel.members and not channel.pending:
             del self._channels[channel.name]
 
@@ -201,6 +235,17 @@ class ChannelRegistry:
         """Whether anybody is on a channel."""
         return channel in self._channels
 
+    def challenge(self, channel: str, uid: str) -> "Deferred[bool]":
+        """Whether somebody here has a uid and gives a sign of life; who gives none is let go."""
+        return Deferred.fromCoroutine(self._is_held(channel, uid))
+
+    def expel(self, channel: str, uid: str, reason: CloseReason) -> None:
+        """Let go who has a uid, if anybody does."""
+        holder = self._member(channel, uid)
+        if holder is not None:
+            holder.close(reason)
+            self.leave(holder)
+
     def count_channels(self) -> int:
         """How many channels have members or a history."""
         remembered = self._history.channels()
@@ -223,9 +268,9 @@ class ChannelRegistry:
         # Nearly every channel with members has a history, so that the larger number is the number of both.
         return max(len(self._channels), len(self._history.channels())) >= self.max_channels
 
-    def _holder(self, header: Header) -> IMember | None:
-        channel = self._channels.get(header.channel)
-        return None if channel is None else channel.members.get(header.uid)
+    def _member(self, name: str, uid: str) -> IMember | None:
+        channel = self._channels.get(name)
+        return None if channel is None else channel.members.get(uid)
 
     def _mark(self, channel: Channel) -> None:
         """Come back to a channel at the end of this turn."""

@@ -11,6 +11,7 @@ from typing import Literal
 from platformdirs import user_state_path
 
 from mles_tx.protocol.forwarded import TrustedProxies
+from mles_tx.stores.redis.address import RedisAddress
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, ExternalAccount
 from mles_tx.transport.certificates.names import is_ip_address, is_local_name
 from mles_tx.transport.inherited import SystemdSocket
@@ -76,7 +77,8 @@ class ServerConfig:
             trusted proxies, else any number, because then they all come from a proxy or from this machine.
         per_ip_window: length of the window in seconds, 1 to 86399.
         max_channels: channels with members or a history, 1 or more.
-        history: the file messages are remembered in; None: memory, until the server ends.
+        history: the file messages are remembered in, or the Redis that makes one server of several nodes; None:
+            memory, until the server ends.
         durability: with a file, "relaxed": delivered at once, in the file 100 ms later; "strict": delivered when it is
             on disk.
         history_max: MiB the file may take, about; 16 or more.
@@ -124,7 +126,7 @@ class ServerConfig:
     per_ip_limit: int | None = None
     per_ip_window: int = 60
     max_channels: int = 100_000
-    history: Path | None = None
+    history: Path | RedisAddress | None = None
     durability: Literal["relaxed", "strict"] = "relaxed"
     history_max: int = 1024
     history_total: int | None = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mles_tx.channels.history import IHistory, MemoryHistory
+from mles_tx.stores.redis.address import RedisAddress
 
 from .config import ServerConfig
 
@@ -18,7 +19,11 @@ def make_history(reactor: Any, config: ServerConfig) -> IHistory:
     """
     if config.history is None:
         return MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
-    # Here, not above: who needs no file need not load SQLite.
+    # Here, not above: who needs no file and no Redis need not load what they take.
+    if isinstance(config.history, RedisAddress):
+        from mles_tx.stores.redis.history import connect
+
+        return connect(reactor, config.history, config.limit, config.history_bytes)
     from mles_tx.stores.sqlite import SqliteHistory
 
     return SqliteHistory(

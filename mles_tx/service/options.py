@@ -121,7 +121,8 @@ class Options(LayeredOptions):
             "history",
             None,
             None,
-            "Where messages are remembered: memory, until the server ends, or sqlite:FILE. [default: memory]",
+            "Where messages are remembered: memory, until the server ends; sqlite:FILE; or the URL of a Redis, by which"
+            " several servers are one. [default: memory]",
             history_place,
         ],
         [

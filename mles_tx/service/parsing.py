@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from twisted.python import usage
 
+from mles_tx.stores.redis.address import SCHEMES, RedisAddress, parse_address
 from mles_tx.transport.inherited import SystemdSocket, systemd_socket
 from mles_tx.web.routes import Route, climbs
 
@@ -82,13 +83,21 @@ def one_of(option: str, choices: Sequence[str]) -> Callable[[str], str]:
     return coerce
 
 
-def history_place(text: str) -> Path | None:
-    """The coerce function of `--history`: the file; None: memory."""
+def history_place(text: str) -> Path | RedisAddress | None:
+    """The coerce function of `--history`: the file, or the Redis; None: memory."""
     if text == "memory":
         return None
     scheme, _, rest = text.partition(":")
+    if scheme in SCHEMES:
+        try:
+            return parse_address(text)
+        except ValueError as error:
+            # Not the URL: there may be a password in it.
+            raise usage.UsageError(f"--history {scheme}: {error}; give a URL like redis://HOST:6379/0") from None
     if scheme != "sqlite" or not rest or "\0" in rest:
-        raise usage.UsageError(f"--history {text!r}: give memory, or sqlite:FILE with the file to keep it in")
+        raise usage.UsageError(
+            f"--history {text!r}: give memory, sqlite:FILE with the file to keep it in, or the URL of a Redis"
+        )
     return Path(rest).absolute()
 
 

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from mles_tx.protocol.forwarded import parse_network
+from mles_tx.stores.redis.address import RedisAddress
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING
 from mles_tx.transport.certificates.names import is_ip_address
 from mles_tx.transport.inherited import SystemdSocket
@@ -104,6 +105,8 @@ def check(config: "ServerConfig") -> None:
     _check_proxies(config)
     if config.history is None and config.durability == "strict":
         raise ConfigError("--durability strict: memory does not last; give --history sqlite:FILE as well")
+    if isinstance(config.history, RedisAddress) and config.durability == "strict":
+        raise ConfigError("--durability strict: Redis decides that itself (appendfsync); leave it away")
     if config.key == b"":
         raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
     if b"" in config.other_keys:

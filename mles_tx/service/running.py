@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -139,7 +140,7 @@ class Program(MlesService):
         except (BindError, CertificateError) as error:
             self._fail(str(error))
         except HistoryError as error:
-            self._fail(f"--history sqlite:{error}")
+            self._fail(f"--history {'sqlite:' if isinstance(self.config.history, Path) else ''}{error}")
         lines = banner(
             self.config,
             self.listener.addresses[0][1],

@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from mles_tx.channels.claims import IClaims
 from mles_tx.channels.history import IHistory
 from mles_tx.channels.local import LocalMember, Received, encode_own
 from mles_tx.channels.registry import ChannelRegistry
@@ -63,7 +64,8 @@ class ChannelService(Service):
 
     def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics) -> None:
         self.history = make_history(reactor, config)
-        self.registry = ChannelRegistry(reactor, self.history, metrics, config.max_channels)
+        claims = self.history if IClaims.providedBy(self.history) else None
+        self.registry = ChannelRegistry(reactor, self.history, metrics, config.max_channels, claims)
 
     def change(self, config: ServerConfig) -> None:
         """Remember as much as another configuration says."""

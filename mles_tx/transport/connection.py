@@ -82,6 +82,7 @@ class MlesConnection(WebSocketConnection):
     channel: Channel | None = None
 
     _joining: "Deferred[None] | None" = None
+    _asked: bytes | None = None  # a ping that came meanwhile
     _joined_as: tuple[str, str] | None = None
     _probe_timer: IDelayedCall | None = None
     _probes: "tuple[Deferred[bool], ...]" = ()
@@ -129,7 +130,10 @@ class MlesConnection(WebSocketConnection):
 
     def onPing(self, payload: bytes) -> None:
         self._others += 1
-        super().onPing(payload)
+        if self._joining is None:
+            super().onPing(payload)
+        else:
+            self._asked = payload  # the answer says that all before it was handled, the join too
 
     def onPong(self, payload: bytes) -> None:
         self._others += 1
@@ -231,6 +235,9 @@ class MlesConnection(WebSocketConnection):
         )
         if frames:
             self.messages(frames)
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
+            super().onPing(asked)
         self._release(_Hold.JOINING)
         self._count_taken()
 

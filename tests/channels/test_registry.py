@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mles_tx.channels import history as history_module
+from mles_tx.channels.claims import IClaims, IHolders
 from mles_tx.channels.history import IDLE_SECONDS, ICommitted, IHistory, IReplay, MemoryHistory, Message
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.metrics import Metrics
@@ -116,6 +118,30 @@ class _RegistryTests(SynchronousTestCase):
         reader = FakeMember("reader")
         reader.replay(self.memory.replay(channel, "reader", None, ()))
         return reader.texts
+
+
+@implementer(IClaims)
+class _Claims:
+    """What other nodes know: which uids are free is said by the test."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[str, str]] = []  # claimed, and not released
+        self.asked: list[Deferred[bool]] = []  # claims that wait for an answer
+        self.answer: bool | None = True  # at once; None: the test answers
+        self.holders: IHolders
+
+    def attach(self, holders: IHolders) -> None:
+        self.holders = holders
+
+    def claim(self, channel: str, uid: str) -> "Deferred[bool]":
+        self.held.append((channel, uid))
+        if self.answer is not None:
+            return succeed(self.answer)
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+    def release(self, channel: str, uid: str) -> None:
+        self.held.remove((channel, uid))
 
 
 class JoinTests(_RegistryTests):
@@ -1138,3 +1164,129 @@ class FakesTests(SynchronousTestCase):
         self.assertEqual(member.texts, [])
         member.catch_up()
         self.assertEqual(member.texts, ["old", "new"])
+
+
+class ClaimTests(_RegistryTests):
+    """Members of several nodes on one channel: each uid belongs to one of them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.claims = _Claims()
+        self.registry = ChannelRegistry(self.clock, self.history, claims=self.claims)
+
+    def test_interfaces(self) -> None:
+        """The registry can be asked for its members, and the stand-in for other nodes is what it wants."""
+        self.assertTrue(verifyObject(IHolders, self.registry))
+        self.assertTrue(verifyObject(IClaims, self.claims))
+        self.assertIs(self.claims.holders, self.registry)
+
+    def test_held_while_there(self) -> None:
+        """A uid is claimed before its member is in, and given back once when it has left."""
+        alice, bob = self.join("alice"), self.join("bob", "other")
+        self.assertEqual(self.claims.held, [("example", "alice"), ("other", "bob")])
+        self.registry.leave(alice)
+        self.registry.leave(alice)
+        self.assertEqual(self.claims.held, [("other", "bob")])
+        self.registry.leave(bob)
+        self.assertEqual(self.claims.held, [])
+
+    def test_taken_elsewhere(self) -> None:
+        """Who has the uid of a living member of another node is refused."""
+        self.claims.answer = False
+        _, joining = self.begin("alice")
+        self.assertEqual(self.refusal(joining), CloseReason.UID_TAKEN)
+        self.assertEqual((self.members, self.claims.held), ([], []))
+
+    def test_waits(self) -> None:
+        """Nobody is a member, hears or is heard, before the other nodes have been asked."""
+        bob = self.join("bob")
+        self.claims.answer = None
+        alice, joining = self.begin("alice")
+        self.say(bob, "1")
+        self.turn()
+        self.assertEqual((self.members, alice.replays), ([bob], 0))
+        self.claims.asked.pop().callback(True)
+        self.assertIsNone(self.successResultOf(joining))
+        self.assertEqual((self.members, alice.texts), ([bob, alice], [hello("bob").decode(), "1"]))
+
+    def test_gone_while_it_waits(self) -> None:
+        """Who goes while the others are asked leaves nothing behind."""
+        self.claims.answer = None
+        _, joining = self.begin("alice")
+        joining.cancel()
+        self.failureResultOf(joining, CancelledError)
+        self.assertEqual((self.members, self.claims.held), ([], []))
+
+    def test_others_cannot_be_asked(self) -> None:
+        """A claim that fails is a join that fails, and is given back."""
+        self.claims.answer = None
+        _, joining = self.begin("alice")
+        self.claims.asked.pop().errback(StoreError())
+        self.failureResultOf(joining, StoreError)
+        self.assertEqual((self.members, self.claims.held), ([], []))
+
+    def test_no_room(self) -> None:
+        """A uid whose member is refused for want of room is free again."""
+        self.registry = ChannelRegistry(self.clock, self.history, max_channels=1, claims=self.claims)
+        self.join("alice")
+        _, joining = self.begin("bob", "other")
+        self.assertEqual(self.refusal(joining), CloseReason.SERVER_FULL)
+        self.assertEqual(self.claims.held, [("example", "alice")])
+
+    def test_taken_here(self) -> None:
+        """A living member of this node keeps its uid, and other nodes are not asked."""
+        self.join("alice")
+        self.claims.answer = None
+        _, joining = self.begin("alice")
+        self.assertEqual(self.refusal(joining), CloseReason.UID_TAKEN)
+        self.assertEqual((self.claims.held, self.claims.asked), ([("example", "alice")], []))
+
+    def test_dead_here(self) -> None:
+        """A member of this node that gives no sign of life is replaced; its claim goes with it."""
+        old = self.join("alice")
+        old.alive = False
+        new = self.join("alice")
+        self.assertEqual((old.reason, self.members), (CloseReason.REPLACED, [new]))
+        self.assertEqual(self.claims.held, [("example", "alice")])
+
+    def test_two_at_once(self) -> None:
+        """Of two who come to this node at the same time one gets the uid, and the other's claim is given back."""
+        self.claims.answer = None
+        first, joining = self.begin("alice")
+        _, second_joining = self.begin("alice")
+        self.claims.asked[0].callback(True)
+        self.claims.asked[1].callback(True)
+        self.assertIsNone(self.successResultOf(joining))
+        self.assertEqual(self.refusal(second_joining), CloseReason.UID_TAKEN)
+        self.assertEqual((self.members, self.claims.held), ([first], [("example", "alice")]))
+
+    def test_challenged(self) -> None:
+        """Another node is told whether a member is alive; one that is not is let go."""
+        alice, bob = self.join("alice"), self.join("bob")
+        bob.alive = False
+        challenge = self.registry.challenge
+        found = [self.successResultOf(challenge("example", uid)) for uid in ("alice", "bob", "eve")]
+        self.assertEqual(found, [True, False, False])
+        self.assertFalse(self.successResultOf(challenge("other", "alice")))
+        self.assertEqual((alice.reason, bob.reason), (None, CloseReason.REPLACED))
+        self.assertEqual((self.members, self.claims.held), ([alice], [("example", "alice")]))
+
+    def test_replaced_while_challenged(self) -> None:
+        """A member that leaves while it is asked is not taken for the one that came after it."""
+        old = self.join("alice")
+        asked: Deferred[bool] = Deferred()
+        old.alive = asked
+        challenged = self.registry.challenge("example", "alice")
+        self.registry.leave(old)
+        new = self.join("alice")
+        asked.callback(False)
+        self.assertFalse(self.successResultOf(challenged))
+        self.assertEqual((self.members, new.reason), ([new], None))
+
+    def test_expelled(self) -> None:
+        """A member whose uid belongs to another node's is let go with a reason; else nothing happens."""
+        alice, bob = self.join("alice"), self.join("bob")
+        for uid, channel in (("alice", "example"), ("eve", "example"), ("bob", "other")):
+            self.registry.expel(channel, uid, CloseReason.UID_TAKEN)
+        self.assertEqual((alice.reason, bob.reason), (CloseReason.UID_TAKEN, None))
+        self.assertEqual((self.members, self.claims.held), ([bob], [("example", "bob")]))

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SkipTest
 
 from .support import INSTALL_SECONDS, build_directory
 
-__all__ = ["debian_program", "shared_libraries"]
+__all__ = ["debian_libraries", "debian_program", "shared_libraries"]
 
 #: Where programs are, also those that only root usually runs.
 _FOLDERS = ("usr/bin", "usr/sbin")
@@ -40,6 +40,21 @@ def shared_libraries(program: Path) -> dict[str, str]:
     """The variables a program of ours needs in its environment to find its libraries; an installed one needs none."""
     folders = sorted(str(folder) for folder in (program.parents[1] / "lib").glob("*-linux-*"))
     return {"LD_LIBRARY_PATH": os.pathsep.join(folders)} if program.is_relative_to(build_directory()) else {}
+
+
+def debian_libraries(*packages: str) -> str:
+    """Where a program finds the libraries of Debian packages that are not installed, for `LD_LIBRARY_PATH`.
+
+    Raises:
+        SkipTest: they are not to be had here.
+    """
+    found = []
+    for package in packages:
+        unpacked = _unpacked(package)
+        if isinstance(unpacked, str):
+            raise SkipTest(f"{package} is not installed, and {unpacked}")
+        found += sorted({str(path.parent) for path in unpacked.rglob("lib*.so.*")})
+    return ":".join(found)
 
 
 @cache

@@ -18,6 +18,7 @@ from mles_tx.service.config import ServerConfig
 from mles_tx.service.endpoints import Endpoint
 from mles_tx.service.options import Options
 from mles_tx.service.privileges import Account
+from mles_tx.stores.redis.address import RedisAddress
 from mles_tx.transport.certificates.authority import LETS_ENCRYPT_STAGING, ExternalAccount
 from mles_tx.transport.inherited import SystemdSocket
 from mles_tx.web.routes import Route
@@ -114,6 +115,7 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--history sqlite:/var/lib/h.db", {"history": Path("/var/lib/h.db")}),
     ("--history sqlite:/h.db --durability relaxed", {"history": Path("/h.db")}),
     ("--history sqlite:/h.db --durability strict", {"history": Path("/h.db"), "durability": "strict"}),
+    ("--history redis://h/1", {"history": RedisAddress("h", database=1)}),
     ("--history-max 16", {"history_max": 16}),
     ("--history-max 99999999", {"history_max": 99999999}),
     ("--history-total 1", {"history_total": 1}),
@@ -287,7 +289,12 @@ BAD: tuple[tuple[str, str], ...] = (
     ("--compression-cache 1000000", f"--compression-cache '1000000': {_WHOLE}1 to 999999, or 0 to switch it off"),
     ("-C all", f"--compression-cache 'all': {_WHOLE}1 to 999999, or 0 to switch it off"),
     ("-f all", f"--filelimit 'all': {_WHOLE}1 to 999999"),
-    ("--history x", "--history 'x': give memory, or sqlite:FILE with the file to keep it in"),
+    ("--history x", "--history 'x': give memory, sqlite:FILE with the file to keep it in, or the URL of a Redis"),
+    ("--history redis://h:p", "--history redis: the host or the port is none; give a URL like redis://HOST:6379/0"),
+    (
+        "--history redis://h --durability strict",
+        "--durability strict: Redis decides that itself (appendfsync); leave it away",
+    ),
     ("--durability x", "--durability 'x': give relaxed or strict"),
     ("--durability strict", "--durability strict: memory does not last; give --history sqlite:FILE as well"),
     ("--history-max 15", f"--history-max '15': {_WHOLE}16 to 99999999"),

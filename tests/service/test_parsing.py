@@ -1,9 +1,20 @@
 """What option values are made from."""
 
+from pathlib import Path
+
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service.parsing import canonical_address, domain_names, one_line, one_of, proxy_route, whole_number
+from mles_tx.service.parsing import (
+    canonical_address,
+    domain_names,
+    history_place,
+    one_line,
+    one_of,
+    proxy_route,
+    whole_number,
+)
+from mles_tx.stores.redis.address import RedisAddress
 from mles_tx.web.routes import Route
 
 #: Text, number; None: refused.
@@ -86,6 +97,31 @@ class ParsingTests(SynchronousTestCase):
         ):
             self.assertEqual(canonical_address(text), address)
 
+    def test_histories(self) -> None:
+        """Memory, or a file that stays the same wherever the program goes."""
+        self.assertIsNone(history_place("memory"))
+        self.assertEqual(history_place("sqlite:/var/lib/mles/a b.db"), Path("/var/lib/mles/a b.db"))
+        self.assertEqual(history_place("sqlite:history.db"), Path.cwd() / "history.db")
+        for text in ("", "sqlite", "sqlite:", "Memory", "memory:", "/var/lib/mles.db", "sqlite:a\0b", "mysql:x"):
+            error = self.assertRaises(usage.UsageError, history_place, text)
+            self.assertEqual(
+                str(error),
+                f"--history {text!r}: give memory, sqlite:FILE with the file to keep it in, or the URL of a Redis",
+            )
+
+    def test_redis(self) -> None:
+        """The URL of a Redis; what is wrong with it is said without the password that may be in it."""
+        self.assertEqual(history_place("redis://h:7/2"), RedisAddress("h", 7, database=2))
+        self.assertEqual(history_place("redis+unix:///r.sock"), RedisAddress("", path="/r.sock"))
+        for text, wrong in (
+            ("redis:secret", "redis: the host is missing"),
+            ("rediss://:secret@h/x", "rediss: the data"),
+        ):
+            error = self.assertRaises(usage.UsageError, history_place, text)
+            self.assertTrue(str(error).startswith(f"--history {wrong}"), str(error))
+            self.assertTrue(str(error).endswith("; give a URL like redis://HOST:6379/0"), str(error))
+            self.assertNotIn("secret", str(error))
+
 
 #: Option value, route.
 ROUTES = (
@@ -99,7 +135,6 @@ ROUTES = (
     ("/api=http://[::1]:3000", Route("/api", "::1", 3000)),
     ("/api=http://[2001:DB8:0::1]:3000/x", Route("/api", "2001:db8::1", 3000, "/x")),
 )
-
 _USUAL = "give PREFIX=http://HOST:PORT, like /api=http://127.0.0.1:3000"
 _NO_PREFIX = "a prefix is a path of plain letters and digits, like /api; give one that begins with /"
 _NO_HTTP = f"upstreams are reached over plain http; {_USUAL}"
