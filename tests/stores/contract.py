@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from mles_tx.channels.history import MAX_CHANNEL_BYTES, ICommitted, IHistory, IReplay, Message
+from mles_tx.channels.history import DEFAULT_TOTAL_BYTES, MAX_CHANNEL_BYTES, ICommitted, IHistory, IReplay, Message
 from mles_tx.protocol.auth import digest
 from mles_tx.protocol.frames import encode_message, payload_of
 from tests.channels.fakes import hello, said
@@ -236,6 +236,16 @@ class StoreContract:
             await self.settled()
             self.assertEqual(await self.read(), [f"{size} {number}" for number in range(40, 50)])
         self.assertEqual(await self.read_twice(), [f"25 {number}" for number in range(40, 50)])
+
+    async def test_changed_limit(self) -> None:
+        """It may be told to remember more, or less: a channel follows as soon as somebody speaks on it."""
+        await self.begin(limit=3)
+        for limit, remembered in ((3, 3), (6, 6), (2, 2)):
+            self.history.change(limit, DEFAULT_TOTAL_BYTES)
+            for number in range(10):
+                self.history.append("example", [said(f"{limit} {number}")])
+            await self.settled()
+            self.assertEqual(await self.read(), [f"{limit} {number}" for number in range(10 - remembered, 10)])
 
     async def test_bytes(self) -> None:
         """A channel remembers no more bytes than it is given, and uses them up."""
