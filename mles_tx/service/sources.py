@@ -41,7 +41,7 @@ class Kind(Enum):
     FLAG = auto()
     NUMBER = auto()
     PATH = auto()
-    PLACE = auto()  #: a word, or SCHEME:PATH
+    PLACE = auto()  #: a word, sqlite:PATH or a URL
     TEXT = auto()
     LIST = auto()  #: an option that may be given again
 
@@ -180,7 +180,7 @@ def _words_of(shown: str, name: str, kind: Kind, value: object, directory: Path 
 
 def _place(text: str, directory: Path) -> str:
     scheme, _, path = text.partition(":")
-    return f"{scheme}:{directory / path}" if path else text
+    return f"{scheme}:{directory / path}" if scheme == "sqlite" and path else text
 
 
 def _text(shown: str, kind: Kind, value: object) -> str:

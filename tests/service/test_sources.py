@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mles_tx.service.config import ConfigError, ServerConfig
 from mles_tx.service.options import Options
 from mles_tx.service.sources import Kind, kinds, read, variable
+from mles_tx.stores.redis.address import RedisAddress
 from mles_tx.transport.certificates.authority import ExternalAccount
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,6 +33,8 @@ GOOD = (
     ('cache = "there"', "cache", "{here}/there"),
     ('history = "sqlite:there.db"', "history", "{here}/there.db"),
     ('history = "sqlite:/srv/there.db"', "history", "/srv/there.db"),
+    ('history = "redis+unix:///run/redis.sock?db=1"', "history", RedisAddress("", path="/run/redis.sock", database=1)),
+    ('history = "memory"', "history", None),
     ('cache = "../there"', "cache", "{here}/../there"),
     ('cache = "/srv/there"', "cache", "/srv/there"),
     ('domains = "a.test"', "domains", ("a.test",)),
