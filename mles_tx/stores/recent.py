@@ -6,6 +6,7 @@ filled when somebody wants to read. A replay that begins before that waits for i
 Nothing here knows the store.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator, KeysView, Sequence
 
@@ -24,13 +25,17 @@ class LateReplay:
 
     Args:
         tail: what of it is in memory.
+        joins: join frames that follow, on their way to the store.
         uid: who joins.
         history: as in `IHistory.replay`.
         since: likewise.
     """
 
-    def __init__(self, tail: Sequence[Message], uid: str, history: int | None, since: Sequence[int]) -> None:
+    def __init__(
+        self, tail: Sequence[Message], joins: Sequence[Message], uid: str, history: int | None, since: Sequence[int]
+    ) -> None:
         self._tail = tail
+        self._joins = joins
         self._asked = (uid, history, since)
         self._inner: IReplay | None = None
         self._waiting: tuple[Deferred[list[bytes]], int] | None = None
@@ -46,7 +51,8 @@ class LateReplay:
         """Here is what stood before the tail."""
         log = ChannelLog()
         log.append([*older, *self._tail], limit, max_bytes)
-        self._tail = ()
+        log.append(self._joins, sys.maxsize, sys.maxsize)  # they push out nothing yet
+        self._tail = self._joins = ()
         self._inner = log.replay(*self._asked)
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -73,9 +79,22 @@ class RecentChannel:
         is_stale: whether the store holds something else: to be read again once all is written.
         is_loading: whether the store is being asked.
         waiting: replays that wait for it.
+        joins: join frames that are on their way to the store, by uid. They are not delivered, so who joins meanwhile
+            finds them here or nowhere.
     """
 
-    __slots__ = ("first", "is_loading", "is_stale", "is_whole", "log", "name", "unwritten", "used_at", "waiting")
+    __slots__ = (
+        "first",
+        "is_loading",
+        "is_stale",
+        "is_whole",
+        "joins",
+        "log",
+        "name",
+        "unwritten",
+        "used_at",
+        "waiting",
+    )
 
     def __init__(self, name: str, used_at: float, is_whole: bool) -> None:
         self.name = name
@@ -87,6 +106,7 @@ class RecentChannel:
         self.is_stale = False
         self.is_loading = False
         self.waiting: list[LateReplay] = []
+        self.joins: dict[str, Message] = {}
 
     @property
     def may_go(self) -> bool:
@@ -146,8 +166,10 @@ class RecentChannels:
 
     def log_of(self, channel: RecentChannel) -> ChannelLog:
         """The messages of a whole channel."""
-        if channel.log is None:
-            return ChannelLog()
+        if channel.log is None or channel.joins:
+            log = ChannelLog()
+            log.append([*(channel.log or ()), *channel.joins.values()], sys.maxsize, sys.maxsize)
+            return log
         self.memory += channel.log.append((), self.limit, self.max_bytes)  # the limit may have been lowered meanwhile
         return channel.log
 

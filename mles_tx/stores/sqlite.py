@@ -189,7 +189,10 @@ class SqliteHistory:
             self._saver.lose(len(batch))
             self._listener.refused(channel, batch)
         else:
-            self._saver.add(self._channel(channel), Batch(channel, self._number(len(batch)), batch), is_said=True)
+            found = self._channel(channel)
+            if batch[0].is_join:
+                found.joins[batch[0].uid] = batch[0]
+            self._saver.add(found, Batch(channel, self._number(len(batch)), batch), is_said=True)
 
     def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
         found = self._recent.get(channel)
@@ -197,7 +200,7 @@ class SqliteHistory:
             return ChannelLog().replay(uid, history, since)
         if found.is_whole:
             return self._recent.log_of(found).replay(uid, history, since)
-        late = LateReplay(tuple(found.log or ()), uid, history, since)
+        late = LateReplay(tuple(found.log or ()), tuple(found.joins.values()), uid, history, since)
         found.waiting.append(late)
         if not found.is_loading:
             found.is_loading = True
@@ -244,7 +247,10 @@ class SqliteHistory:
         self._recent.make_room()
 
     def _commit(self, batch: Batch) -> None:
-        self._recent.remember(self._channel(batch.channel), batch.n, batch.messages, self._clock.seconds())
+        channel, first = self._channel(batch.channel), batch.messages[0]
+        if channel.joins.get(first.uid) is first:
+            del channel.joins[first.uid]
+        self._recent.remember(channel, batch.n, batch.messages, self._clock.seconds())
         try:
             self._listener.committed(batch.channel, batch.messages)
         except Exception:

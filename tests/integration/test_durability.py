@@ -51,6 +51,7 @@ class KillContract(Contract):
         options = ("--rate-limit", "0", "--limit", "999999", "--durability", self.durability)
         command = (*LOCAL, *options, "--history", f"sqlite:{path}")
         expected: dict[str, list[bytes]] = {}
+        received = 0
         server = self.start_server(*command)
         for number in range(rounds(5, 50)):
             channel = self.channel = f"round {number}"
@@ -65,12 +66,13 @@ class KillContract(Contract):
             self.assertEqual(
                 missing, set(), f"round {number}: {len(got)} got, {len(stored)} stored; back in {took:.2f} s"
             )
-            self.assertTrue(got)
+            received += len(got)
             expected[channel] = stored
             with sqlite3.connect(path) as database:
                 self.assertEqual(database.execute("PRAGMA integrity_check").fetchone(), ("ok",))
             database.close()
             self.assertEqual(server.new_faults(), "")
+        self.assertGreater(received, 0)
         for channel, stored in expected.items():
             self.assertEqual(self.stored(server, channel), stored, "later kills change nothing")
         self.assert_healthy(server)

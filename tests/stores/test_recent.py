@@ -62,7 +62,7 @@ class RecentTests(SynchronousTestCase):
         """A replay that waits for the store is answered when it has, with its end where it was asked for."""
         channel = self.cold()
         self.recent.remember(channel, 50, [said("50")], 6.0)
-        replay = LateReplay(tuple(channel.log or ()), "zoe", None, ())
+        replay = LateReplay(tuple(channel.log or ()), (), "zoe", None, ())
         self.assertTrue(verifyObject(IReplay, replay))
         channel.waiting.append(replay)
         pulled = replay.pull(1)
@@ -76,7 +76,7 @@ class RecentTests(SynchronousTestCase):
 
     def test_late_replay_not_asked(self) -> None:
         """One that is asked only later answers then."""
-        replay = LateReplay([said("3")], "zoe", 2, ())
+        replay = LateReplay([said("3")], (), "zoe", 2, ())
         replay.begin([said("1"), said("2")], 10, MAX_CHANNEL_BYTES)
         self.assertEqual(self.texts(replay), ["2", "3"])
 
@@ -125,7 +125,7 @@ class RecentTests(SynchronousTestCase):
     def test_forgotten_while_loading(self) -> None:
         """What comes from the store for a channel that is forgotten meanwhile answers who waits, and is not kept."""
         channel = self.cold()
-        replay = LateReplay((), "zoe", None, ())
+        replay = LateReplay((), (), "zoe", None, ())
         channel.waiting.append(replay)
         self.recent.clear()
         self.recent.load(channel, self.rows("1"))

@@ -107,6 +107,7 @@ class StrictContractTests(_SqliteTests, StoreContract):
     """So it does when what is delivered has to be on disk."""
 
     strict = True
+    shows_joins_early = True
 
 
 class SlowContractTests(_SqliteTests, StoreContract):
@@ -119,6 +120,7 @@ class SlowStrictContractTests(_SqliteTests, StoreContract):
     """So it does when the disk is slow, and what is delivered has to be there."""
 
     strict = True
+    shows_joins_early = True
     make_thread = HeldThread
 
 
