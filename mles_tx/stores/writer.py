@@ -39,6 +39,10 @@ class Report(NamedTuple):
     has_more: bool = False
 
 
+#: What every database of SQLite begins with.
+_MAGIC = b"SQLite format 3\0"
+
+
 class Writer:
     """One file, from the lock that keeps other servers off it to the last commit.
 
@@ -90,6 +94,8 @@ class Writer:
         for found, wanted in ((directory, os.W_OK | os.X_OK), (self._path, os.R_OK | os.W_OK)):
             if found.exists() and not os.access(found, wanted):
                 raise HistoryError(f"{self._path}: user {os.geteuid()} cannot write to {found}; change who owns it")
+        if self._is_foreign():
+            raise HistoryError(f"{self._path}: that is no history, and never was one; give another file")
         with self._faults():
             channels = self._use().channels()
         self._is_begun = True
@@ -181,6 +187,21 @@ class Writer:
         self._is_reopened = True
         return self._tables
 
+    def _is_foreign(self) -> bool:
+        """Whether another kind of file stands there. One of ours that is broken has its lock beside it."""
+        if not self._path.is_file():
+            return False  # to open a pipe would wait for ever
+        try:
+            with self._path.open("rb") as opened:
+                magic = opened.read(len(_MAGIC))
+        except OSError:
+            return False  # what is wrong will be told
+        return magic not in (b"", _MAGIC) and not self._lock_path.exists()
+
+    @property
+    def _lock_path(self) -> Path:
+        return Path(f"{self._path}.lock")
+
     def _drop_journal(self) -> None:
         """The file was taken away and its journal left: it must not be taken for that of the next file."""
         journal = Path(f"{self._path}-wal")
@@ -192,8 +213,7 @@ class Writer:
         if self._lock is not None:
             return
         # A file of its own: closing any descriptor of the database would give back SQLite's own locks.
-        name = f"{self._path}.lock"
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

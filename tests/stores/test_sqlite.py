@@ -443,8 +443,9 @@ class FaultTests(_SqliteTests):
     async def test_refused_at_the_start(self) -> None:
         """What somebody has to do something about ends the start with a line that says what."""
         nowhere = self.directory / "nowhere" / "h.db"
-        fifo, newer, other = (self.directory / name for name in ("fifo", "newer.db", "other.db"))
+        fifo, newer, other, letter = (self.directory / name for name in ("fifo", "newer.db", "other.db", "letter"))
         os.mkfifo(fifo)
+        letter.write_text("Dear operator, this is no database.")
         for path, statement in ((newer, "PRAGMA user_version = 99"), (other, "CREATE TABLE x (y)")):
             database = sqlite3.connect(path)
             database.execute(statement)
@@ -459,6 +460,7 @@ class FaultTests(_SqliteTests):
                 " upgrade, or give another file",
             ),
             (other, "a database of another program; give another file"),
+            (letter, "that is no history, and never was one; give another file"),
         ):
             before = path.read_bytes() if path.is_file() else b""
             history = SqliteHistory(self.clock, path, 10, thread=PromptThread())

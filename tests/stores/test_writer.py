@@ -97,6 +97,7 @@ class WriterTests(SynchronousTestCase):
         for name in ("history.db.corrupt-19700101T000000Z", "history.db.corrupt-19700101T000000Z-2"):
             self.path.write_bytes(b"no database" * 100)
             writer = self.writer()
+            Path(f"{self.path}.lock").touch()  # it was in use once
             replaced = self.assertRaises(FileReplaced, writer.open)
             self.assertEqual(replaced.why, f"the file was broken, and is now {self.directory / name}")
             self.assertEqual((self.directory / name).read_bytes(), b"no database" * 100)
