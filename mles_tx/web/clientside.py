@@ -3,7 +3,6 @@
 It must not know where requests go, nor where answers come from.
 """
 
-from http import HTTPStatus
 from typing import Any
 
 from h11 import (
@@ -19,11 +18,12 @@ from h11 import (
     Response,
 )
 from twisted.internet.interfaces import IDelayedCall
-from twisted.web.http import RESPONSES, datetimeToString
+from twisted.web.http import datetimeToString
 
 from mles_tx.transport.door import MAX_HEAD_BYTES
 
 from .forwarding import response_fields
+from .pages import phrase
 from .upstream import MAX_PIECES
 
 __all__ = ["CONTINUE_SECONDS", "ClientSide"]
@@ -126,8 +126,7 @@ class ClientSide:
         ]
         if self.http.their_state is not DONE:
             fields.append((b"Connection", b"close"))  # there is no telling where the next request begins
-        reason = RESPONSES.get(status) or HTTPStatus(status).phrase.encode("ascii")  # the former lacks some
-        self.send(Response(status_code=status, headers=fields, reason=reason))
+        self.send(Response(status_code=status, headers=fields, reason=phrase(status)))
         if not self.is_head:
             self.send(Data(data=page))
         self.send(EndOfMessage())

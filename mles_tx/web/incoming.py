@@ -6,16 +6,16 @@ What two programs could understand in two ways is refused: where a request ends 
 
 import re
 from dataclasses import dataclass
+from typing import Self
 
 from h11 import Connection, EndOfMessage, RemoteProtocolError, Request
 
 from mles_tx.protocol.forwarded import Client
 
 from .forwarding import asks_for_upgrade, request_fields, tokens
+from .pages import BAD_REQUEST, Answer
 
-__all__ = ["BAD_REQUEST", "Incoming", "Refusal", "outgoing", "understand"]
-
-BAD_REQUEST = "This is no request a web server can answer."
+__all__ = ["Incoming", "Refusal", "outgoing", "understand"]
 
 #: What ends lines here and there, and is no line end of HTTP's (RFC 9112 section 2.2 allows to refuse it).
 _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
@@ -39,6 +39,11 @@ class Refusal(Exception):
         super().__init__(status, text)
         self.status = status
         self.text = text
+
+    @classmethod
+    def like(cls, answer: Answer) -> Self:
+        """One that is told as the web side tells it."""
+        return cls(answer.code, answer.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +77,19 @@ def understand(http: Connection, head: bytes) -> Incoming:
     """
     framing = _FRAMING.findall(head)
     if _BARE_LINE_END.search(head) or len(framing) > 1 or b"," in b"".join(framing):
-        raise Refusal(400, BAD_REQUEST)
+        raise Refusal.like(BAD_REQUEST)
     try:
         http.receive_data(head)
         request = http.next_event()
     except RemoteProtocolError as error:
-        raise Refusal(501 if error.error_status_hint == 501 else 400, BAD_REQUEST) from None
+        raise Refusal(501 if error.error_status_hint == 501 else BAD_REQUEST.code, BAD_REQUEST.text) from None
     if (
         type(request) is not Request
         or request.method == b"CONNECT"
         or request.http_version not in (b"1.0", b"1.1")
         or (request.http_version == b"1.0" and tokens(request.headers, b"transfer-encoding"))
     ):
-        raise Refusal(400, BAD_REQUEST)
+        raise Refusal.like(BAD_REQUEST)
     is_whole = type(http.next_event()) is EndOfMessage
     may_switch = is_whole and request.method == b"GET" and request.http_version == b"1.1"
     is_upgrade = may_switch and asks_for_upgrade(request.headers)

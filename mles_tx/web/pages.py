@@ -2,10 +2,16 @@
 
 from http import HTTPStatus
 
+from twisted.web.http import RESPONSES
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-__all__ = ["BAD_REQUEST", "FAILED", "METHOD_NOT_ALLOWED", "MISDIRECTED", "NOT_FOUND", "Answer"]
+__all__ = ["BAD_REQUEST", "FAILED", "METHOD_NOT_ALLOWED", "MISDIRECTED", "NOT_FOUND", "Answer", "phrase"]
+
+
+def phrase(code: int) -> bytes:
+    """The reason phrase of an HTTP status."""
+    return RESPONSES.get(code) or HTTPStatus(code).phrase.encode("ascii")  # twisted.web knows but the older ones
 
 
 class Answer(Resource):
@@ -15,19 +21,23 @@ class Answer(Resource):
         code: the HTTP status.
         text: ASCII.
         headers: more headers, by name.
+
+    Attributes:
+        code: the HTTP status.
+        text: the line, without its end.
     """
 
     isLeaf = True
 
     def __init__(self, code: int, text: str, headers: dict[str, str] | None = None) -> None:
         super().__init__()
-        self._code = code
-        self._phrase = HTTPStatus(code).phrase.encode("ascii")  # twisted.web knows but the older ones
+        self.code = code
+        self.text = text
         self._body = text.encode("ascii") + b"\n"
         self._headers = headers or {}
 
     def render(self, request: Request) -> bytes:
-        request.setResponseCode(self._code, self._phrase)
+        request.setResponseCode(self.code, phrase(self.code))
         request.setHeader(b"content-type", b"text/plain; charset=utf-8")
         for name, value in self._headers.items():
             request.setHeader(name.encode("ascii"), value.encode("ascii"))

@@ -18,7 +18,8 @@ from mles_tx.transport.websocket import SUBPROTOCOL
 
 from .forwarding import asks_for_upgrade, sender_of
 from .hosts import host_name, was_named_otherwise
-from .incoming import BAD_REQUEST, Refusal
+from .incoming import Refusal
+from .pages import BAD_REQUEST, MISDIRECTED, NOT_FOUND
 from .pool import Upstream, Upstreams
 from .progress import LOOK_SECONDS
 from .relay import RequestRelay
@@ -94,11 +95,11 @@ class Proxy:
         path = request.target.partition(b"?")[0]
         route = self._routes.find(path)
         if host is None or b"#" in request.target or climbs(path):
-            raise Refusal(400, BAD_REQUEST)
+            raise Refusal.like(BAD_REQUEST)
         if host not in self._hosts or route is None:
-            raise Refusal(404, "There is nothing at this address.")
+            raise Refusal.like(NOT_FOUND)
         if was_named_otherwise(transport, host):
-            raise Refusal(421, "This connection was opened for another host.")
+            raise Refusal.like(MISDIRECTED)
         upstream = self.upstreams.get(route.host, route.port, route.origin)
         sender = sender_of(transport, request.headers.raw_items(), self._trusted)
         if asks_for_upgrade(request.headers.raw_items()) and self._comes_from_proxy(transport):

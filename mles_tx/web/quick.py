@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from twisted.web.http import RESPONSES, datetimeToString
+from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 
 from mles_tx.transport.share import PIECE_BYTES
@@ -19,6 +19,7 @@ from .conditions import NOT_MODIFIED, OK
 from .files import ABOUT_THE_BODY, SiteFiles
 from .hosts import host_name
 from .negotiation import acceptable_codings
+from .pages import phrase
 from .policy import Field, Policy
 
 __all__ = ["QuickAnswers"]
@@ -129,6 +130,6 @@ def _start(status: int, choice: Choice, length: int | None, more: tuple[Field, .
             headers.removeHeader(name)
     else:
         headers.addRawHeader(b"content-length", b"%d" % length)
-    lines = [b"HTTP/1.1 %d %s\r\n" % (status, RESPONSES[status])]
+    lines = [b"HTTP/1.1 %d %s\r\n" % (status, phrase(status))]
     lines.extend(b"%s: %s\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values)
     return b"".join(lines)

@@ -21,7 +21,8 @@ from mles_tx.transport.door import Door
 from mles_tx.transport.tcp import bytes_taken
 
 from .clientside import ClientSide
-from .incoming import BAD_REQUEST, Incoming, Refusal, outgoing, understand
+from .incoming import Incoming, Refusal, outgoing, understand
+from .pages import BAD_REQUEST
 from .pool import FAULTS, TooManyConnections, Upstream
 from .progress import REPORTS, Phase, Progress, Seen, Verdict
 from .splice import Flow, Splice
@@ -293,7 +294,7 @@ class RequestRelay:
         try:
             self._pass_pieces()
         except RemoteProtocolError:
-            self._answer(400, BAD_REQUEST)
+            self._answer(BAD_REQUEST.code, BAD_REQUEST.text)
         except Exception:
             self._log.failure("a request could not be passed on")
             self._cut()

@@ -4,7 +4,8 @@ from h11 import SERVER, Connection
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.protocol.forwarded import Client
-from mles_tx.web.incoming import BAD_REQUEST, Incoming, Refusal, outgoing, understand
+from mles_tx.web.incoming import Incoming, Refusal, outgoing, understand
+from mles_tx.web.pages import BAD_REQUEST
 from tests.wire import upgrade
 
 CLIENT = Client("10.0.0.7", "https")
@@ -79,7 +80,7 @@ class UnderstandTests(SynchronousTestCase):
         """What could be understood in two ways is refused."""
         for data, status in BAD:
             refusal = self.assertRaises(Refusal, understood, data)
-            self.assertEqual((refusal.status, refusal.text), (status, BAD_REQUEST), data)
+            self.assertEqual((refusal.status, refusal.text), (status, BAD_REQUEST.text), data)
 
 
 class OutgoingTests(SynchronousTestCase):
