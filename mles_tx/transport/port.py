@@ -12,8 +12,9 @@ from mles_tx.metrics import Metrics
 
 from .admission import Admission, AdmittingFactory
 from .contexts import ICertificates
+from .share import TurnShare
 from .tcp import Preface, TCPServer
-from .tls import HandshakeShare, TLSServer, record_memory
+from .tls import HANDSHAKE_STEPS, TLSServer, record_memory
 
 __all__ = ["BindError", "ListeningPort", "bind", "has_ipv6", "usable"]
 
@@ -69,7 +70,7 @@ class ListeningPort(Port):
         self.certificates = certificates
         if certificates is not None:
             self.transport = TLSServer
-            self.handshakes = HandshakeShare(reactor)
+            self.handshakes = TurnShare(reactor, HANDSHAKE_STEPS)
             self.read_memory = record_memory()
         self._preexistingSocket = listening
 

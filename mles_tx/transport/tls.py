@@ -31,7 +31,7 @@ from typing import Any
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from twisted.internet import main
-from twisted.internet.interfaces import IHandshakeListener, INegotiated, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IHandshakeListener, INegotiated, ISSLTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -39,7 +39,7 @@ from .certificates.names import is_ip_address
 from .contexts import ICertificates
 from .tcp import OPEN, READ_BYTES, WRITE_BYTES, Phase, TCPServer
 
-__all__ = ["HandshakeShare", "TLSServer", "record_memory"]
+__all__ = ["HANDSHAKE_STEPS", "TLSServer", "record_memory"]
 
 #: Bytes of a record at most (RFC 8446 section 5.1). Reading that much takes whole records: none is left in OpenSSL,
 #: where the reactor would not see it.
@@ -52,8 +52,9 @@ _READ_RECORDS = 64
 #: one that saves a tenth of the work, and when they begin to come together it is soon seen.
 _LONE_READS = 4
 
-#: Steps of handshakes in a turn, of all connections of a port: about 8 ms, most of it for signatures.
-_HANDSHAKE_STEPS = 16
+#: Steps of handshakes in a turn, of all connections of a port: about 8 ms, most of it for signatures. So a flood of
+#: them does not hold up those who talk.
+HANDSHAKE_STEPS = 16
 
 
 _pyopenssl: Any = SSL
@@ -74,30 +75,6 @@ def record_memory() -> Any:
 
 
 _HANDSHAKE = Phase.HANDSHAKE  # like `OPEN`
-
-
-class HandshakeShare:
-    """How much of a reactor turn goes into handshakes, so that a flood of them does not hold up those who talk.
-
-    Args:
-        reactor: whose turns these are.
-    """
-
-    def __init__(self, reactor: IReactorTime) -> None:
-        self._reactor = reactor
-        self._left = _HANDSHAKE_STEPS
-
-    def take(self) -> bool:
-        """Whether one more step may be made in this turn."""
-        if self._left == _HANDSHAKE_STEPS:
-            self._reactor.callLater(0, self._renew)
-        elif self._left == 0:
-            return False
-        self._left -= 1
-        return True
-
-    def _renew(self) -> None:
-        self._left = _HANDSHAKE_STEPS
 
 
 @implementer(ISSLTransport, INegotiated)

@@ -12,8 +12,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from mles_tx.transport.share import TurnShare
 from mles_tx.transport.tcp import bytes_taken, end_stream
-from mles_tx.transport.tls import HandshakeShare, TLSServer
+from mles_tx.transport.tls import HANDSHAKE_STEPS, TLSServer
 
 from .tls_ports import TLSTestCase
 
@@ -152,13 +153,13 @@ class RealClientTests(TLSTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
-class HandshakeShareTests(SynchronousTestCase):
+class HandshakeStepsTests(SynchronousTestCase):
     """How much of a turn goes into handshakes."""
 
     def test_share(self) -> None:
         """In each turn so many steps may be made, and no more."""
         clock = Clock()
-        share = HandshakeShare(clock)
+        share = TurnShare(clock, HANDSHAKE_STEPS)
         for _ in range(3):
             self.assertEqual([share.take() for _ in range(20)], [True] * 16 + [False] * 4)
             self.assertEqual(len(clock.getDelayedCalls()), 1)
@@ -167,7 +168,7 @@ class HandshakeShareTests(SynchronousTestCase):
     def test_no_timer(self) -> None:
         """While nobody shakes hands there is no timer."""
         clock = Clock()
-        share = HandshakeShare(clock)
+        share = TurnShare(clock, HANDSHAKE_STEPS)
         self.assertEqual(clock.getDelayedCalls(), [])
         self.assertTrue(share.take())
         clock.advance(0)
@@ -176,7 +177,7 @@ class HandshakeShareTests(SynchronousTestCase):
     def test_of_a_port(self) -> None:
         """All connections of a port share it: those that come later have their turn in the next one."""
         clock = Clock()
-        share = HandshakeShare(clock)
+        share = TurnShare(clock, HANDSHAKE_STEPS)
         self.assertEqual([share.take() for _ in range(17)][-1], False)
         clock.advance(0)
         self.assertTrue(share.take())
