@@ -5,11 +5,12 @@ It must not know what the work is.
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-__all__ = ["PIECE_BYTES", "Pieces", "TurnShare"]
+__all__ = ["PIECE_BYTES", "Paced", "Pieces", "Share", "TurnShare"]
 
 #: Bytes of a piece: one record of TLS, with the turn around it 50 µs. Four times as many make a picture of 100 KiB a
 #: seventh cheaper, and turns twice as long.
@@ -18,6 +19,13 @@ PIECE_BYTES = 16 * 1024
 
 #: How much more is done in a turn for which nobody waits.
 _ALONE = 8
+
+
+class Share(Protocol):
+    """What some kind of work may do in one turn of the reactor."""
+
+    def run(self, work: Callable[[], object]) -> None:
+        """Do a piece of work now, or in a later turn when enough was done in this one."""
 
 
 class TurnShare:
@@ -81,7 +89,53 @@ class TurnShare:
             self._next = self._clock.callLater(0, self._turn)
 
 
-class Pieces:
+class Paced:
+    """Work that goes on piece by piece: each in its turn, and none while it is paused.
+
+    Args:
+        share: how much is done in a turn.
+    """
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._is_paused = False
+        self._is_due = False  # a piece waits for its turn
+        self._is_over = False
+
+    def piece(self) -> None:
+        """Do the next piece, and call `go_on` when there are more, or `stop`; to be overridden."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """Do the first piece at once: its turn has come."""
+        self._turn()
+
+    def pause(self) -> None:
+        """Nobody takes anything at the moment."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """The next ones are wanted."""
+        self._is_paused = False
+        self.go_on()
+
+    def stop(self) -> None:
+        """The rest is not wanted any more, or there is none."""
+        self._is_over = True
+
+    def go_on(self) -> None:
+        """Do the next piece when its turn comes."""
+        if not self._is_due and not self._is_paused and not self._is_over:
+            self._is_due = True
+            self._share.run(self._turn)
+
+    def _turn(self) -> None:
+        self._is_due = False
+        if not self._is_paused and not self._is_over:
+            self.piece()
+
+
+class Pieces(Paced):
     """A head and a body on their way to a peer, as many bytes in a turn as are a piece of work.
 
     The body may be in memory once for many peers. To put a head before it would copy it for each.
@@ -99,54 +153,28 @@ class Pieces:
         write: Callable[[bytes], object],
         head: bytes,
         body: bytes,
-        share: TurnShare,
+        share: Share,
         ended: Callable[[], object],
     ) -> None:
+        super().__init__(share)
         self._write = write
         self._head = head
         self._body = memoryview(body)
-        self._share = share
         self._ended = ended
         self._place = 0
-        self._is_paused = False
-        self._is_due = False  # a piece waits for its turn
-
-    def begin(self) -> None:
-        """Hand the first piece on at once: its turn has come."""
-        self._is_due = True
-        self._piece()
-
-    def pause(self) -> None:
-        """The peer takes nothing at the moment."""
-        self._is_paused = True
-
-    def resume(self) -> None:
-        """The peer takes the next ones."""
-        self._is_paused = False
-        self._next()
 
     def stop(self) -> None:
-        """The rest is not wanted any more."""
+        super().stop()
         self._head, self._body = b"", memoryview(b"")
 
-    def _next(self) -> None:
-        if not self._is_due and not self._is_paused and self._has_more:
-            self._is_due = True
-            self._share.run(self._piece)
-
-    def _piece(self) -> None:
-        self._is_due = False
-        if self._is_paused or not self._has_more:
-            return
+    def piece(self) -> None:
         head, self._head = self._head, b""
         start, self._place = self._place, self._place + PIECE_BYTES - len(head)
         is_last = self._place >= len(self._body)
+        if is_last:
+            super().stop()
         self._write(b"".join((head, self._body[start : self._place])))
         if is_last:
             self._ended()
         else:
-            self._next()
-
-    @property
-    def _has_more(self) -> bool:
-        return bool(self._head) or self._place < len(self._body)
+            self.go_on()

@@ -15,6 +15,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from mles_tx.transport.share import PIECE_BYTES, Share
+
 from .bodies import BodyCache, compress
 from .choice import Choice, Choices, Codings
 from .conditions import NOT_MODIFIED, OK, UNSATISFIABLE, Fields, requested_range, status_for
@@ -22,7 +24,7 @@ from .lookup import Root, Stamp, open_regular
 from .negotiation import IDENTITY_ONLY, acceptable_codings
 from .pages import FAILED, NOT_FOUND, Answer
 from .policy import REVALIDATE
-from .sending import PIECE_BYTES, Share, bytes_source, file_source, send
+from .sending import bytes_source, file_source, send
 
 __all__ = ["ABOUT_THE_BODY", "MAX_QUICK_BYTES", "FileStock", "SiteFiles"]
 

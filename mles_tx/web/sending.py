@@ -6,26 +6,19 @@ It must not know what is sent.
 
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from mles_tx.transport.share import PIECE_BYTES
+from mles_tx.transport.share import PIECE_BYTES, Paced, Share
 
-__all__ = ["PIECE_BYTES", "Share", "Source", "bytes_source", "file_source", "send"]
+__all__ = ["Source", "bytes_source", "file_source", "send"]
 
 #: Reads so many bytes from a place on.
 Source = Callable[[int, int], bytes]
-
-
-class Share(Protocol):
-    """What the web side may do in one turn of the reactor."""
-
-    def run(self, work: Callable[[], object]) -> None:
-        """Do a piece of work now, or in a later turn when enough was done in this one."""
 
 
 def bytes_source(body: bytes) -> Source:
@@ -61,55 +54,39 @@ def send(request: Request, source: Source, places: range, share: Share) -> None:
 
 
 @implementer(IPushProducer)
-class _Sending:
+class _Sending(Paced):
     """One body on its way."""
 
     _log = Logger()
 
     def __init__(self, request: Request, source: Source, places: range, share: Share) -> None:
+        super().__init__(share)
         self._request: Any = request
         self._source = source
         self._place, self._end = places.start, places.stop
-        self._share = share
-        self._is_paused = False
-        self._is_due = False  # a piece has been asked for, and waits for its turn
 
-    def pauseProducing(self) -> None:
-        self._is_paused = True
+    pauseProducing = Paced.pause
+    resumeProducing = Paced.resume
+    stopProducing = Paced.stop
 
-    def resumeProducing(self) -> None:
-        self._is_paused = False
-        self._next()
-
-    def stopProducing(self) -> None:
-        self._end = self._place = 0
-        self._is_paused = True
-
-    def _next(self) -> None:
-        if not self._is_due and not self._is_paused:
-            self._is_due = True
-            self._share.run(self._piece)
-
-    def _piece(self) -> None:
-        self._is_due = False
-        if self._is_paused:
-            return
+    def piece(self) -> None:
         try:
             piece = self._source(self._place, min(PIECE_BYTES, self._end - self._place))
         except OSError as error:
             self._log.warn("a file could not be read to its end: {error}", error=error.strerror)
             piece = b""
         if not piece:
-            self.stopProducing()
+            self.stop()
             self._request.unregisterProducer()
             self._request.channel.transport.abortConnection()
             return
         self._place += len(piece)
         is_last = self._place == self._end
         if is_last:
+            self.stop()
             self._request.unregisterProducer()
         self._request.write(piece)
         if is_last:
             self._request.finish()
         else:
-            self._next()
+            self.go_on()

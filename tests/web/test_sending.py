@@ -8,9 +8,9 @@ from typing import Any
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from mles_tx.transport.share import TurnShare
+from mles_tx.transport.share import PIECE_BYTES, TurnShare
 from mles_tx.web.hosts import make_site
-from mles_tx.web.sending import PIECE_BYTES, Source, bytes_source, file_source, send
+from mles_tx.web.sending import Source, bytes_source, file_source, send
 from tests.transport.fakes import FakeTransport, Turns
 
 from .asking import WebTestCase, get
