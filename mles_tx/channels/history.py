@@ -191,24 +191,23 @@ class ChannelLog:
     messages out.
 
     Attributes:
-        count: messages in it.
         memory: bytes of memory it takes, about.
         used_at: when a message was last added.
     """
 
-    __slots__ = ("_joins", "_run_bytes", "_runs", "_skip", "count", "memory", "used_at")
+    __slots__ = ("_count", "_joins", "_run_bytes", "_runs", "_skip", "memory", "used_at")
 
     def __init__(self) -> None:
         self._runs: deque[list[Message]] = deque()
         self._run_bytes = 0  # in the newest run
         self._skip = 0  # messages of the oldest run that are dropped already
         self._joins: dict[str, Message] = {}
-        self.count = 0
+        self._count = 0
         self.memory = OVERHEAD_BYTES
         self.used_at = 0.0
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     def __iter__(self) -> Iterator[Message]:
         return islice(chain.from_iterable(self._runs), self._skip, None)
@@ -228,15 +227,15 @@ class ChannelLog:
                 self._run_bytes = 0
             self._runs[-1].append(message)
             self._run_bytes += size
-            self.count += 1
+            self._count += 1
             self.memory += size + OVERHEAD_BYTES
-        while self.count > max_count or self.memory - (self.count + 1) * OVERHEAD_BYTES > max_bytes:
+        while self._count > max_count or self.memory - (self._count + 1) * OVERHEAD_BYTES > max_bytes:
             self._drop_oldest()
         return self.memory - before
 
     def shrink(self, memory: int) -> None:
         """Drop the oldest until that much memory is enough, or nothing is left."""
-        while self.count and self.memory > memory:
+        while self._count and self.memory > memory:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -246,7 +245,7 @@ class ChannelLog:
         if self._skip == len(run):
             self._runs.popleft()
             self._skip = 0
-        self.count -= 1
+        self._count -= 1
         self.memory -= len(message.frame) + OVERHEAD_BYTES
         if message.is_join:
             del self._joins[message.uid]
@@ -266,7 +265,7 @@ class ChannelLog:
             del self._runs[index]
         if index == len(self._runs):
             self._run_bytes = sum(len(other.frame) for other in self._runs[-1]) if self._runs else 0
-        self.count -= 1
+        self._count -= 1
         self.memory -= len(message.frame) + OVERHEAD_BYTES
 
     def replay(self, uid: str, history: int | None, since: Sequence[int]) -> "_LogReplay":
@@ -368,7 +367,7 @@ class MemoryHistory:
     @property
     def messages(self) -> int:
         """Messages all channels remember; 10 ms for 100,000 channels."""
-        return sum(log.count for log in self._logs.values())
+        return sum(map(len, self._logs.values()))
 
     def start(self, listener: ICommitted) -> None:
         self._listener = listener

@@ -104,10 +104,13 @@ class SiteFiles(Resource):
 
     def kept(self, choice: Choice) -> bytes | None:
         """The whole body of a choice, if it is in memory and short enough to be sent at once."""
-        if choice.sent.stamp.size > MAX_QUICK_BYTES and not choice.is_made:
-            return None
-        body = self._stock.bodies.get(choice.key)
+        body = self._body(choice)
         return body if body is not None and len(body) <= MAX_QUICK_BYTES else None
+
+    def _body(self, choice: Choice) -> bytes | None:
+        """The whole body of a choice, if it is in memory: of a long file it never is."""
+        may_be_kept = choice.is_made or choice.sent.stamp.size <= MAX_QUICK_BYTES
+        return self._stock.bodies.get(choice.key) if may_be_kept else None
 
     def render(self, request: Request) -> int:
         answering = Deferred.fromCoroutine(self._answer(request))
@@ -200,10 +203,11 @@ class SiteFiles(Resource):
         Raises:
             OSError: the file is not there any more; nothing was sent.
         """
-        bodies = self._stock.bodies
-        body = bodies.get(choice.key) if choice.is_made or choice.sent.stamp.size <= MAX_QUICK_BYTES else None
+        body = self._body(choice)
         if body is None and choice.is_made:
-            body = await bodies.make(choice.key, lambda: _compressed(choice), _is_settled(choice.sent.stamp))
+            body = await self._stock.bodies.make(
+                choice.key, lambda: _compressed(choice), _is_settled(choice.sent.stamp)
+            )
         if body is not None:
             self._send_body(request, body, places)
         elif request.method == b"HEAD":
