@@ -6,7 +6,7 @@ How it starts and stops is in `ports`.
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -28,7 +28,6 @@ from mles_tx.web.bodies import BodyCache
 from mles_tx.web.files import FileStock, SiteFiles
 from mles_tx.web.hosts import make_site
 from mles_tx.web.policy import Policy
-from mles_tx.web.proxy import Proxy
 from mles_tx.web.quick import QuickAnswers
 from mles_tx.web.slots import FileSlots
 
@@ -37,6 +36,9 @@ from .config import ServerConfig
 from .pages import bundled_pages
 from .ports import PortService
 from .resources import connections_for, descriptor_limit, upstreams_for
+
+if TYPE_CHECKING:
+    from mles_tx.web.proxy import Proxy
 
 __all__ = ["Listener"]
 
@@ -57,7 +59,7 @@ class Listener(PortService):
 
     websocket: MlesFactory
     admission: Admission
-    proxy: Proxy | None
+    proxy: "Proxy | None"
     bodies: BodyCache
 
     def __init__(
@@ -80,6 +82,9 @@ class Listener(PortService):
         self._slots = FileSlots(config.filelimit)
         self.proxy = None
         if config.proxies:
+            # Here, not above: who passes nothing on need not load what that takes.
+            from mles_tx.web.proxy import Proxy
+
             self.proxy = Proxy(
                 reactor,
                 config.proxies,
