@@ -15,9 +15,10 @@ from mles_tx.transport.port import ListeningPort, bind
 from mles_tx.transport.tcp import PrefaceError, TCPServer
 from tests.transport.certificates.making import make
 
+from .prefaced import PrefacedContract
 from .stream_peers import End, Peer, TLSPeer
 from .test_transports import Certificates
-from .transport_rig import Contract, TransportTestCase, pattern
+from .transport_rig import TransportTestCase
 
 LINE = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n"
 
@@ -59,10 +60,10 @@ def look(transport: Any) -> bool:
     return True
 
 
-class PrefaceContract(Contract):
+class PrefaceContract(PrefacedContract):
     """What holds with and without TLS behind the preface."""
 
-    is_secure = False
+    opening = LINE
 
     def _preface(self, transport: TCPServer) -> bool:
         self.calls += 1
@@ -76,22 +77,6 @@ class PrefaceContract(Contract):
         (listening,) = bind(("127.0.0.1",), 0)
         certificates = Certificates() if self.is_secure else None
         return ListeningPort(listening, factory, reactor, certificates=certificates, preface=self._preface)
-
-    def first_bytes(self, peer: Any) -> bytes:
-        """What the peer says first behind the preface."""
-        return bytes(peer.hello()) if self.is_secure else b"hello"
-
-    async def talk(self, peer: Any, talker: Any) -> None:
-        """The rest of the handshake, if there is one, and an answer."""
-        if self.is_secure:
-            await peer.handshake()
-            peer.say(b"hello")
-        self.assertEqual(await peer.receive(5), b"hello")
-        self.assertEqual(talker.received, b"hello")
-
-    async def meet(self) -> tuple[Any, Any]:
-        """A connection on which nothing was said, with an echo behind it."""
-        return await self.dial(on_data=lambda talker, data: talker.transport.write(data))
 
     async def test_at_once(self) -> None:
         """The line and what stands behind it may come together: each gets its own."""
@@ -121,18 +106,6 @@ class PrefaceContract(Contract):
             peer.put(bytes((byte,)))
             await self.turns(2)
         await self.talk(peer, talker)
-
-    async def test_much_behind(self) -> None:
-        """However much stands behind the line, it arrives whole."""
-        peer, talker = await self.dial()
-        if self.is_secure:
-            peer.put(LINE + peer.hello())
-            await peer.handshake()
-            await peer.say_all(pattern(1_000_000))
-        else:
-            await peer.put_all(LINE + pattern(1_000_000))
-        await self.until(lambda: len(talker.received) == 1_000_000)
-        self.assertTrue(talker.received == pattern(1_000_000))
 
     async def test_look(self) -> None:
         """What is looked at and not taken arrives, also when it comes in pieces."""

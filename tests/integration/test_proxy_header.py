@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -20,9 +19,10 @@ from mles_tx.transport.port import ListeningPort, bind
 from mles_tx.transport.proxyprotocol import ProxyProtocol
 from tests.protocol.proxyheaders import LOCAL, v1, v2
 
+from .prefaced import PrefacedContract
 from .stream_peers import Peer, TLSPeer
 from .test_transports import Certificates
-from .transport_rig import Contract, TransportTestCase, pattern
+from .transport_rig import TransportTestCase
 
 HEADERS = (
     (v1(), IPv4Address("TCP", "192.0.2.7", 4711)),
@@ -31,10 +31,10 @@ HEADERS = (
 )
 
 
-class HeaderContract(Contract):
+class HeaderContract(PrefacedContract):
     """What holds with and without TLS behind the header."""
 
-    is_secure = False
+    opening = v2()
 
     def make_port(self, factory: Factory) -> Port:
         metrics = Metrics()
@@ -46,22 +46,6 @@ class HeaderContract(Contract):
         look = TLSChallenges(self.answers, lambda: datetime.now(UTC)).look_for_challenge
         read = ProxyProtocol(self.admission, metrics).read_header
         return ListeningPort(listening, factory, reactor, self.admission, certificates, look, read)
-
-    def first_bytes(self, peer: Any) -> bytes:
-        """What the peer says first behind the header."""
-        return bytes(peer.hello()) if self.is_secure else b"hello"
-
-    async def talk(self, peer: Any, talker: Any) -> None:
-        """The rest of the handshake, if there is one, and an answer."""
-        if self.is_secure:
-            await peer.handshake()
-            peer.say(b"hello")
-        self.assertEqual(await peer.receive(5), b"hello")
-        self.assertEqual(talker.received, b"hello")
-
-    async def meet(self) -> tuple[Any, Any]:
-        """A connection on which nothing was said, with an echo behind it."""
-        return await self.dial(on_data=lambda talker, data: talker.transport.write(data))
 
     async def test_at_once(self) -> None:
         """The header and what stands behind it may come together: each gets its own."""
@@ -101,18 +85,6 @@ class HeaderContract(Contract):
         peer.put(LOCAL + self.first_bytes(peer))
         await self.talk(peer, talker)
         self.assertEqual(talker.transport.getPeer(), before)
-
-    async def test_much_behind(self) -> None:
-        """However much stands behind the header, it arrives whole."""
-        peer, talker = await self.dial()
-        if self.is_secure:
-            peer.put(v2() + peer.hello())
-            await peer.handshake()
-            await peer.say_all(pattern(1_000_000))
-        else:
-            await peer.put_all(v2() + pattern(1_000_000))
-        await self.until(lambda: len(talker.received) == 1_000_000)
-        self.assertTrue(talker.received == pattern(1_000_000))
 
     async def test_refused(self) -> None:
         """What is no header, in one piece or several, ends the connection; nothing of it arrives."""
