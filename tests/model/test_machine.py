@@ -29,7 +29,7 @@ class NodeTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(websocket, "Outbox", _SmallOutbox)
-        self.patch(member, "PIECE_BYTES", 100)
+        self.patch(member, "PIECE_BYTES", 20)
         self.patch(history, "_RUN_MESSAGES", 3)
         self.patch(history, "_RUN_BYTES", 100)
         for module in (history, sqlite):

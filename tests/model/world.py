@@ -291,7 +291,7 @@ class World:
             if peer.is_member and peer.speaker is not None and peer.speaker.channel == channel and peer.receives:
                 owed = [said.payload for said in heard if said.by is not peer.speaker]
                 self.sent += len(owed)
-                if peer.told is not None:
+                if owed and peer.told is not None:
                     if isinstance(peer, Peer):
                         peer.look()
                         peer.waited_before = peer.waiting_live
