@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 from mles_tx.protocol.auth import auth_value
 
+from .clients import join_frame
 from .processes import WAIT, Process, Server, server_environ
-from .support import IntegrationTestCase, join_frame
+from .support import IntegrationTestCase
 
 #: Planted where secrets are; whatever is shown must have none of them in it.
 _KEY = "planted-key-1"
