@@ -80,8 +80,8 @@ class NodeMachine(RuleBasedStateMachine):
         peer.reaction = reaction
 
     @precondition(lambda self: self.world.gone or any(map(_is_a_member, self.world.peers)))
-    @rule(who=_WHO, silently=st.booleans(), since=st.integers(0, 3))
-    def come_back(self, who: int, silently: bool, since: int) -> None:
+    @rule(who=_WHO, silently=st.booleans(), since=st.integers(0, 3), words=st.integers(0, 2))
+    def come_back(self, who: int, silently: bool, since: int, words: int) -> None:
         """Somebody joins again with what it has heard, perhaps before the server knows that its link is dead."""
         known = [*self.world.gone, *filter(_is_a_member, self.world.peers)]
         before = known[who % len(known)]
@@ -90,7 +90,10 @@ class NodeMachine(RuleBasedStateMachine):
             before.answers = False
         heard = [payload for payload in before.heard if not payload.startswith(b"{")]
         more = {"since": [f"{digest(payload):016x}" for payload in cut(heard, since)]} if since and heard else {}
-        self.world.ask(self.world.open(), before.speaker.uid, before.speaker.channel, **more)
+        peer = self.world.open()
+        self.world.ask(peer, before.speaker.uid, before.speaker.channel, **more)
+        if words and peer.reason is None:
+            self.world.say(peer, words)
 
     @rule()
     def connect(self) -> None:

@@ -120,16 +120,14 @@ def _no_header(world: "World", peer: Participant) -> bool:
 
 def _uid_taken(world: "World", peer: Participant) -> bool:
     holder = _holder(world, peer)
-    return holder is not None and (holder.is_local or holder.signed_at >= (peer.asked_at or 0.0))
+    # Whoever asks while somebody else has asked already gets the same answer.
+    return holder is not None and (holder.is_local or holder.signed_at >= (peer.asked_at or 0.0) - PROBE_SECONDS)
 
 
 def _replaced(world: "World", peer: Participant) -> bool:
-    asked = [
-        other.asked_at
-        for other in world.peers
-        if other.asked_at is not None and other is not peer and _same(other, peer)
-    ]
-    return bool(asked) and _waited(world, max(min(asked), peer.signed_at), PROBE_SECONDS)
+    is_wanted = any(other.asked_at is not None and other is not peer and _same(other, peer) for other in world.peers)
+    is_alive = peer.answers and peer.reads
+    return is_wanted and not is_alive and _waited(world, peer.signed_at, PROBE_SECONDS)
 
 
 def _ping_timeout(world: "World", peer: Participant) -> bool:
