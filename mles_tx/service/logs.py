@@ -9,7 +9,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from time import gmtime, localtime, strftime
@@ -99,8 +98,10 @@ def log_to(write: Callable[[bytes], object], log_format: str, level: str) -> Log
     def observe(event: LogEvent) -> None:
         line = lines(event)
         if line:
-            with suppress(OSError):
+            try:
                 write(line.encode("utf-8", "backslashreplace"))
+            except OSError:
+                return  # as said; `suppress` would take longer than all the rest of this
 
     return Log(observe, level)
 
