@@ -334,7 +334,7 @@ class Door(Protocol):
                 return
         rest, self._head = self._head, b""
         self._state = _State.GONE
-        self.factory.forget(self)
+        self.factory.gone(self)
         self._end_channel()
         connection: Any = self.factory.websocket.buildProtocol(peer)
         connection.address = address
