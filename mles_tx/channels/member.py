@@ -281,10 +281,12 @@ class Outbox:
             if not frames:
                 return b""
             if len(frames) > 1:
-                if sum(map(len, frames)) > PIECE_BYTES:
+                piece = b"".join(frames)
+                if len(piece) > PIECE_BYTES:
                     # The last one was too much. It is shared, and what it is joined with is not.
                     self._rest = memoryview(frames.pop())
-                return b"".join(frames)
+                    piece = b"".join(frames)
+                return piece
             if len(frames[0]) <= PIECE_BYTES:
                 return frames[0]
             self._rest = memoryview(frames[0])
