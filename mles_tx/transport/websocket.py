@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import STALL_SECONDS, Outbox
 from mles_tx.protocol.closing import CloseReason
-from mles_tx.protocol.frames import close_frame, decode_run, encode_close, encode_pong
+from mles_tx.protocol.frames import close_frame, decode_run, encode_close, encode_pong, lone_control
 from mles_tx.protocol.header import MAX_FRAGMENTS, MAX_HEADER_BYTES
 
 from .autobahn_options import AutobahnOptions
@@ -190,7 +190,17 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
             frames, size = decode_run(data)
             if frames:
                 self.messages(frames)
-                return data[size:]
+                data = data[size:]
+            if data and self.state == self.STATE_OPEN:
+                # Not more than one in a read: the others have Autobahn's share of the turn.
+                control = lone_control(data)
+                if control is not None:
+                    is_ping, payload = control
+                    if is_ping:
+                        self.onPing(payload)
+                    else:
+                        self.onPong(payload)
+                    return b""
         return data
 
     # -- the upgrade
