@@ -45,6 +45,9 @@ _OWN_NAMES = frozenset(("time", "level", "logger", "text", "traceback"))
 #: Namespace of what was logged with `twisted.python.log`. Its fields are that module's own.
 _LEGACY = "log_legacy"
 
+#: The format of an event that is one line already.
+_WHOLE_LINE = "{line}"
+
 #: How deep a field's value is taken apart.
 _DEPTH = 4
 
@@ -167,7 +170,7 @@ class JsonLines:
         if failure is not None:
             line["traceback"] = _traceback(event)
         if namespace != _LEGACY:
-            is_whole_line = event.get("log_format") == "{line}"
+            is_whole_line = event.get("log_format") == _WHOLE_LINE
             for name, value in event.items():
                 if name[:4] != "log_" and not (is_whole_line and name == "line"):
                     line[f"{name}_" if name in _OWN_NAMES else name] = value
@@ -188,6 +191,9 @@ def _plain_text(event: LogEvent) -> str:
     """What an event says, without its traceback."""
     # Twisted's own formatting takes ten times as long. It knows calls in formats, and what to do with bad ones.
     form = event.get("log_format")
+    if form == _WHOLE_LINE and type(event.get("line")) is str:
+        line: str = event["line"]
+        return line
     if type(form) is str and "(" not in form and "log_flattened" not in event:
         try:
             return form.format_map(event)

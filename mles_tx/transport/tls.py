@@ -65,9 +65,11 @@ _ssl_write = _pyopenssl._lib.SSL_write
 _ssl_do_handshake = _pyopenssl._lib.SSL_do_handshake
 _ssl_get_error = _pyopenssl._lib.SSL_get_error
 _ssl_clear_mode = _pyopenssl._lib.SSL_clear_mode
+_err_clear_error = _pyopenssl._lib.ERR_clear_error
 _AUTO_RETRY: int = _pyopenssl._lib.SSL_MODE_AUTO_RETRY
 _WANT_READ: int = _pyopenssl._lib.SSL_ERROR_WANT_READ
 _WANT_WRITE: int = _pyopenssl._lib.SSL_ERROR_WANT_WRITE
+_ZERO_RETURN: int = _pyopenssl._lib.SSL_ERROR_ZERO_RETURN
 
 
 def record_memory() -> Any:
@@ -172,10 +174,12 @@ class TLSServer(TCPServer):
             self.stopReading()  # what the peer goes on saying would wake us up for nothing
             self.startWriting()
             return None
-        if isinstance(self._fault(result), SSL.ZeroReturnError):
+        if error == _ZERO_RETURN:
             self._is_peer_done = True
             return main.CONNECTION_DONE
+        _err_clear_error()  # or it would be found by the next connection
         self._is_broken = True
+        self._shouldShutdown = False  # Twisted's: closing does all that is left to be done
         # Who has been told that it is over may go without a word.
         return main.CONNECTION_DONE if self._writeDisconnected else main.CONNECTION_LOST
 
@@ -201,13 +205,10 @@ class TLSServer(TCPServer):
                 self._fault(result)
         super().write(data)
 
-    def _fault(self, result: int) -> Exception | None:
-        """What went wrong in OpenSSL; it is forgotten there, or it would be found by the next connection."""
-        try:
+    def _fault(self, result: int) -> None:
+        """Something went wrong in OpenSSL; it is forgotten there, or it would be found by the next connection."""
+        with suppress(SSL.Error):
             self._tls._raise_ssl_error(self._ssl, result)  # type: ignore[union-attr]
-        except SSL.Error as error:
-            return error
-        return None
 
     def writeSomeData(self, data: Any) -> Any:
         send: Any = self._tls.send  # type: ignore[union-attr]
@@ -273,7 +274,8 @@ class TLSServer(TCPServer):
             self.stopWriting()
         if IHandshakeListener.providedBy(self.protocol):
             self.protocol.handshakeCompleted()
-        # Most clients have sent their request by now.
+        # Most clients have sent their request by now, and nothing behind it.
+        self._lone_reads = _LONE_READS
         return self.doRead() if self.phase is OPEN and not self._is_paused else None
 
     def _handshake_stopped(self, result: int) -> Any:

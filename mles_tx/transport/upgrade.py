@@ -29,6 +29,7 @@ _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 #: The line with the key, as clients write it. All else is the same in every request of one client, and of all those
 #: that run the same program: it is taken apart once.
+_KEY_NAME = b"\r\nSec-WebSocket-Key: "
 _KEY_LINE = re.compile(rb"\r\nSec-WebSocket-Key: ([A-Za-z0-9+/]{22}==)(?=\r\n)")
 
 #: As many heads are remembered, of so many bytes at most: what clients send has 200 to 600.
@@ -66,10 +67,11 @@ class Upgrade:
 
 def usual_upgrade(head: bytes) -> Upgrade | None:
     """Take a head apart; None when it is for Autobahn to find out what is unusual about it."""
-    line = _KEY_LINE.search(head)
+    start = head.find(_KEY_NAME)
+    line = None if start < 0 else _KEY_LINE.match(head, start)
     if line is None or len(head) > _REMEMBERED_BYTES:
         return any_usual_upgrade(head)
-    upgrade = _with_some_key(head[: line.start()], head[line.end() :])
+    upgrade = _with_some_key(head[:start], head[line.end() :])
     return None if upgrade is None else Upgrade(line[1], upgrade.protocols, upgrade.origin)
 
 

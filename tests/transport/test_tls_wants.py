@@ -94,9 +94,14 @@ class Scripted:
     @staticmethod
     def get_error(ssl: "Scripted", result: int) -> int:
         """SSL_get_error(3)"""
-        if isinstance(ssl._fault, SSL.WantReadError):
-            return tls._WANT_READ
-        return tls._WANT_WRITE if isinstance(ssl._fault, SSL.WantWriteError) else 1
+        for kind, error in (
+            (SSL.WantReadError, tls._WANT_READ),
+            (SSL.WantWriteError, tls._WANT_WRITE),
+            (SSL.ZeroReturnError, tls._ZERO_RETURN),
+        ):
+            if isinstance(ssl._fault, kind):
+                return error
+        return 1
 
 
 class ScriptedTests(TLSTestCase):
@@ -119,6 +124,7 @@ class ScriptedTests(TLSTestCase):
         self.tls = Scripted()
         client, transport = self.connect()
         self.read(transport)
+        transport._lone_reads = 0  # as after the first messages
         self.tls.calls.clear()
         self.tls.answers.update(answers)
         return client, transport
