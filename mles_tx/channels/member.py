@@ -88,6 +88,14 @@ class _Pull(Enum):
     WAITING = auto()  #: the answer comes later
 
 
+def _nothing(gone: object) -> None:
+    pass
+
+
+def _none_taken() -> int:
+    return 0
+
+
 @implementer(IPushProducer)
 class Outbox:
     """What waits for one connection.
@@ -134,7 +142,7 @@ class Outbox:
         stalled: "Deadlines[Outbox]",
         cut: Callable[[CloseReason], object],
         max_backlog: int = MAX_BACKLOG_BYTES,
-        bytes_taken: Callable[[], int] = lambda: 0,
+        bytes_taken: Callable[[], int] = _none_taken,
     ) -> None:
         self._send = send
         self._stalled = stalled
@@ -227,8 +235,10 @@ class Outbox:
             self._feed()
 
     def discard(self) -> None:
-        """The connection is gone."""
+        """The connection is gone: it is let go of, so that nothing of it has to be looked for among what is in use."""
         self._flow = Flow.CLOSED
+        self._send = self._cut = _nothing
+        self._bytes_taken, self._flushed = _none_taken, None
         self._stalled.met(self)
         self._live.clear()
         self._control.clear()
