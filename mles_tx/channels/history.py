@@ -216,16 +216,19 @@ class ChannelLog:
         """Take a batch, and drop what is too much then; returns by how much the memory has grown."""
         before = self.memory
         for message in batch:
-            if message.is_join:
-                earlier = self._joins.get(message.uid)
+            frame, uid, _, is_join = message
+            if is_join:
+                earlier = self._joins.get(uid)
                 if earlier is not None:
                     self._take_out(earlier)
-                self._joins[message.uid] = message
-            size = len(message.frame)
-            if not self._runs or len(self._runs[-1]) >= _RUN_MESSAGES or self._run_bytes >= _RUN_BYTES:
-                self._runs.append([])
+                self._joins[uid] = message
+            size = len(frame)
+            run = self._runs[-1] if self._runs else None
+            if run is None or len(run) >= _RUN_MESSAGES or self._run_bytes >= _RUN_BYTES:
+                run = []
+                self._runs.append(run)
                 self._run_bytes = 0
-            self._runs[-1].append(message)
+            run.append(message)
             self._run_bytes += size
             self._count += 1
             self.memory += size + OVERHEAD_BYTES
@@ -240,15 +243,15 @@ class ChannelLog:
 
     def _drop_oldest(self) -> None:
         run = self._runs[0]
-        message = run[self._skip]
+        frame, uid, _, is_join = run[self._skip]
         self._skip += 1
         if self._skip == len(run):
             self._runs.popleft()
             self._skip = 0
         self._count -= 1
-        self.memory -= len(message.frame) + OVERHEAD_BYTES
-        if message.is_join:
-            del self._joins[message.uid]
+        self.memory -= len(frame) + OVERHEAD_BYTES
+        if is_join:
+            del self._joins[uid]
 
     def _take_out(self, message: Message) -> None:
         """Remove one message, in a copy of its run: replays that are under way hold the run as it was."""

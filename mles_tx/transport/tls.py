@@ -308,6 +308,9 @@ class TLSServer(TCPServer):
         _ssl_clear_mode(self._ssl, _AUTO_RETRY)
         self._tls.set_app_data(certificates)  # for when the client names the server
         self._tls.set_accept_state()
+        # Asked for with each message: Python looks for what stands on the class for twice as long.
+        self._write_wants_read = self.disconnecting = False
+        self.dataBuffer = b""
 
     # -- the end
 
