@@ -191,8 +191,9 @@ class MlesClient(Service):
 
     def _open(self, link: Link) -> None:
         offered = () if self._held is None else self._held.held_frames()
-        first = json.dumps(self._first_frame(len(offered)), separators=(",", ":"))
-        self._receiver.begin()
+        fields = self._first_frame(len(offered))
+        first = json.dumps(fields, separators=(",", ":"))
+        self._receiver.begin(resumes="since" in fields)
         link.sendMessage(first.encode("ascii"))
         for frame in offered:
             link.sendMessage(frame.payload, frame.is_binary)
