@@ -178,8 +178,8 @@ class Chat:
         """What it is doing."""
         return str(self.ask("document.body.dataset.state"))
 
-    def texts(self, rows: str = "#messages li") -> list[str]:
-        """What stands in its messages, without names and times, notes included."""
+    def texts(self, rows: str = "#messages li:not(.day)") -> list[str]:
+        """What stands in its messages, without names, times and days; notes included."""
         found: list[str] = self.ask(
             "[...document.querySelectorAll(arguments[0])]"
             ".map((row) => row.querySelector('.text, .file, .picture') ?? row)"
@@ -188,7 +188,7 @@ class Chat:
         )
         return found
 
-    def await_texts(self, *texts: str, rows: str = "#messages li") -> None:
+    def await_texts(self, *texts: str, rows: str = "#messages li:not(.day)") -> None:
         """Wait until exactly these stand there."""
         self._until(lambda _: self.texts(rows) == list(texts), lambda: f"{self.texts(rows)} are not {texts}")
 

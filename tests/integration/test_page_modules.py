@@ -1,6 +1,7 @@
 """Modules of the bundled page, asked one by one in a real browser."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from mles_tx.protocol.closing import CloseReason
@@ -109,7 +110,7 @@ class ModuleTests(PageTestCase):
         """
         self.assertEqual(self.page.ask(take), [[1, 2, 2, 1, [0, 1, 2]], [None] * 5])
 
-    def remember(self, *steps: dict[str, object], has_digest: bool = True) -> list[Any]:
+    def remember(self, *steps: Mapping[str, object], has_digest: bool = True) -> list[Any]:
         """What the memory tells to some steps."""
         told: list[Any] = self.page.ask(_MEMORY, list(steps), has_digest)
         return told
@@ -160,6 +161,18 @@ class ModuleTests(PageTestCase):
                 ),
                 ["<hi>", "<timed>", "<hi>", "<hi>", "<end>"],
             ],
+        )
+
+    def test_twice_in_a_replay(self) -> None:
+        """A message that stands in a history twice says nothing about what was there before."""
+        self.assertEqual(
+            self.remember(
+                {"replay": 0},
+                {"frame": "hi", "inReplay": True},
+                {"frame": "timed", "time": True, "inReplay": True},
+                {"frame": "timed", "time": True, "inReplay": True},
+            ),
+            ["hi new", "timed new", "timed"],
         )
 
     def test_own(self) -> None:

@@ -12,12 +12,12 @@ const MAX_KEYS = 40_000; // as many as mles-client has
 const MAX_ROW = 2000;
 const DIGESTS = 8; // that `since` may have
 
-const OWN = 1;
-const RECEIVED = 2;
+const OWN = 0;
 
 export class Memory {
   #digest;
-  #keys = new Map(); // key → OWN or RECEIVED
+  #keys = new Map(); // key → OWN, or on which link it was received
+  #link = 1; // the number of the link
   #row = [];
   #dropped = 0; // how many were at the beginning of the row once
   #next = null; // in a replay: index in the row of what is known to come next; null: unknown
@@ -53,6 +53,7 @@ export class Memory {
 
   /** A replay begins, behind a place in the row as far as the server knows it. */
   replayBegins(place) {
+    this.#link += 1;
     this.#next = Math.max(0, place - this.#dropped);
     this.#before = this.#row.length;
   }
@@ -103,14 +104,14 @@ export class Memory {
       return { isNew: false, wasKnown: false };
     }
     if (before !== undefined) {
-      if (!isReplay || before === OWN) return { isNew: false, wasKnown: false };
+      if (!isReplay || before === OWN || before === this.#link) return { isNew: false, wasKnown: false };
       this.#row.length = Math.min(this.#row.length, this.#before);
       const index = this.#row.lastIndexOf(digest);
       this.#next = index < 0 ? null : index + 1;
       return { isNew: false, wasKnown: true };
     }
     this.#next = null;
-    if (key !== null) this.#noteKey(key, RECEIVED);
+    if (key !== null) this.#noteKey(key, this.#link);
     if (digest !== null) this.#row.push(digest);
     if (this.#row.length > MAX_ROW) this.#forget(MAX_ROW / 2);
     return { isNew: true, wasKnown: false };
@@ -126,8 +127,8 @@ export class Memory {
     this.#before = Math.max(0, this.#before - number);
   }
 
-  #noteKey(key, whose) {
-    this.#keys.set(key, whose);
+  #noteKey(key, link) {
+    this.#keys.set(key, link);
     if (this.#keys.size > MAX_KEYS) this.#keys.delete(this.#keys.keys().next().value);
   }
 }
