@@ -101,10 +101,10 @@ export function fileIn({ head, done, parts, blobParts }, open) {
 }
 
 function download(url, name, size) {
-  const link = element('a', 'file', '', element('span', 'file-name', name), element('span', 'file-size', sizeInWords(size)));
+  const link = element('a', 'file', '', element('span', 'file-name', name), ' ', element('span', 'file-size', sizeInWords(size)));
   link.href = url;
   link.download = name;
-  link.setAttribute('aria-label', `Save ${name}, ${sizeInWords(size)}`);
+  link.title = 'Save the file';
   return link;
 }
 
