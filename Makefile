@@ -26,10 +26,10 @@ help: ## show this
 run: $(VENV)/.run $(VENDOR) ## serve on this machine, until Ctrl-C; ARGS="--port 9000" for options
 	@exec $(BIN)/mles-tx serve $(ARGS)
 
-test: $(VENV)/.develop ## run the tests; TESTS=tests.protocol for some of them
+test: $(VENV)/.develop $(VENDOR) ## run the tests; TESTS=tests.protocol for some of them
 	@$(BIN)/python -m tests $(TESTS)
 
-test-long: $(VENV)/.develop ## the same, and what breaks is broken as often as is promised; some minutes more
+test-long: $(VENV)/.develop $(VENDOR) ## the same, and what breaks is broken as often as is promised; some minutes more
 	@TESTS_LONG=1 $(BIN)/python -m tests $(TESTS)
 
 conformance: $(VENV)/.develop ## RFC 6455 by the Autobahn|Testsuite, whole; needs Python 2.7; RUN=server-ws for some of it

@@ -126,7 +126,8 @@ def _copy(installed: Path, vendor: Path) -> None:
             shutil.rmtree(vendor, ignore_errors=True)
             made.rename(vendor)
     except OSError as error:
-        raise FetchError(str(error)) from error
+        if not is_fetched(vendor):  # another process may have been faster
+            raise FetchError(str(error)) from error
 
 
 def _copy_package(source: Path, destination: Path, version: str, modules: tuple[str, ...]) -> list[str]:
