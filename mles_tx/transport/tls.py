@@ -209,6 +209,7 @@ class TLSServer(TCPServer):
         """Something went wrong in OpenSSL; it is forgotten there, or it would be found by the next connection."""
         with suppress(SSL.Error):
             self._tls._raise_ssl_error(self._ssl, result)  # type: ignore[union-attr]
+        _err_clear_error()  # pyOpenSSL leaves there what the system has said
 
     def writeSomeData(self, data: Any) -> Any:
         send: Any = self._tls.send  # type: ignore[union-attr]
@@ -224,6 +225,7 @@ class TLSServer(TCPServer):
             self._write_wants_read = True
             self.stopWriting()
         except SSL.Error:
+            _err_clear_error()
             return main.CONNECTION_LOST
         return sent
 
@@ -370,5 +372,5 @@ class TLSServer(TCPServer):
             self.startWriting()
             return False
         except SSL.Error:
-            pass  # there is nobody to be told
+            _err_clear_error()  # there is nobody to be told
         return True
