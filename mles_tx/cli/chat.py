@@ -103,7 +103,7 @@ def chat(options: ChatOptions) -> NoReturn:
         asyncio.set_event_loop(loop)
         asyncioreactor.install(loop)
 
-    run("mles-tx chat", main, install)
+    run("mles-tx chat", main, install, interrupted=0)  # that is how one leaves
 
 
 @implementer(IClientListener)

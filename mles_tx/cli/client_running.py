@@ -20,7 +20,9 @@ class Failed(Exception):
     """The command has failed; the text is the line that says why."""
 
 
-def run(command: str, main: Main, install: Callable[[], object] | None = None) -> NoReturn:
+def run(
+    command: str, main: Main, install: Callable[[], object] | None = None, interrupted: int = INTERRUPTED
+) -> NoReturn:
     """Run a coroutine of a command to its end, and exit with the code it returns.
 
     It is cancelled by SIGINT and SIGTERM, and has its time to clean up.
@@ -29,14 +31,17 @@ def run(command: str, main: Main, install: Callable[[], object] | None = None) -
         command: what the line of an error begins with.
         main: called with the reactor.
         install: called before, to install another reactor than the usual one.
+        interrupted: the exit code after Ctrl-C.
     """
     try:
-        sys.exit(_run(command, main, install))
+        code = _run(command, main, install)
     except KeyboardInterrupt:  # before the reactor runs
-        sys.exit(INTERRUPTED)
+        code = None
+    sys.exit(interrupted if code is None else code)
 
 
-def _run(command: str, main: Main, install: Callable[[], object] | None) -> int:
+def _run(command: str, main: Main, install: Callable[[], object] | None) -> int | None:
+    """The exit code; None: it was interrupted."""
     if install is not None:
         install()
     from twisted.internet import reactor as global_reactor
@@ -75,11 +80,11 @@ def _run(command: str, main: Main, install: Callable[[], object] | None) -> int:
     reactor.callWhenRunning(begin)
     reactor.addSystemEventTrigger("before", "shutdown", interrupt)
     reactor.run()
-    result = ended[0] if ended else INTERRUPTED
-    if isinstance(result, int):
+    result = ended[0] if ended else None
+    if result is None or isinstance(result, int):
         return result
     if result.check(CancelledError):
-        return INTERRUPTED
+        return None
     if result.check(BrokenPipeError):
         return 1
     if result.check(ClientClosed, ClientConfigError, Failed):
