@@ -64,6 +64,8 @@ def shown_line(line: "Line", me: str, now: Callable[[], datetime], zone: tzinfo 
     uid = None if line.uid is None else one_row(line.uid)
     if line.kind is Kind.JOINED:
         return Shown((time, ("note", f"{uid} joined")))
+    if line.kind is Kind.FILE:
+        return Shown((time, ("note", f"{uid} sends {one_row(line.text)}")))
     if line.kind is not Kind.SAID:
         return Shown((time, ("note", f"({line.text})")))
     text = neutral(line.text).replace("\n", f"\n{_INDENT}")

@@ -17,7 +17,7 @@ from mles_tx.service.parsing import whole_number
 from .cipher import cipher_for
 from .client_options import ClientOptions
 from .client_running import Failed, run
-from .terminal import close_output, neutral
+from .terminal import close_output, neutral, one_row
 
 if TYPE_CHECKING:
     from mles_tx.client import Message
@@ -131,6 +131,8 @@ def _opened(message: "Message", cipher: "Cipher | None") -> bytes:
 def _as_text(line: "Line") -> str:
     from mles_tx.client.lines import Kind
 
+    if line.kind is Kind.FILE:
+        return one_row(f"({line.uid} sends {line.text})")
     if line.kind is not Kind.SAID:
         return f"({line.text})"
     return neutral(line.text if line.uid is None else f"{line.uid}: {line.text}")

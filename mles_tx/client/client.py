@@ -1,7 +1,7 @@
 """A member of a channel that stays one: it comes back after breaks, and loses nothing that it says or is told."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import random as any_number
 from typing import Any
 
@@ -172,13 +172,6 @@ class MlesClient(Service):
 
     # -- the conversation
 
-    def _offered(self) -> Sequence[Message]:
-        try:
-            return () if self._held is None else self._held.held_frames()
-        except Exception:
-            self._log.failure("the history a client was to offer could not be had")
-            return ()
-
     def _first_frame(self, offered: int) -> dict[str, object]:
         config = self.config
         fields: dict[str, object] = {"uid": config.uid, "channel": config.channel}
@@ -198,7 +191,7 @@ class MlesClient(Service):
         return fields
 
     def _open(self, link: Link) -> None:
-        offered = self._offered()
+        offered = () if self._held is None else self._held.held_frames()
         fields = self._first_frame(len(offered))
         first = json.dumps(fields, separators=(",", ":"))
         self._receiver.begin("since" in fields, self._goes_on and self.config.history is not None)

@@ -19,6 +19,7 @@ SHOWN = (
     (Line(Kind.SAID, "one\ntwo", "bob"), "12:30 bob: one\n      two"),
     (Line(Kind.SAID, "\x1b[2J", "b\nob\x1b"), "12:30 b\N{SYMBOL FOR NEWLINE}ob\ufffd: \ufffd[2J"),
     (Line(Kind.JOINED, "", "b\nob"), "12:30 b\N{SYMBOL FOR NEWLINE}ob joined"),
+    (Line(Kind.FILE, "a\x1b.png, 3 bytes", "bob"), "12:30 bob sends a\ufffd.png, 3 bytes"),
     (Line(Kind.BINARY, "3 bytes of binary data"), "12:30 (3 bytes of binary data)"),
 )
 
