@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import platformdirs
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError
 from zope.interface import implementer
 
 from mles_tx.client.config import ClientConfigError, Repeats
@@ -145,6 +145,8 @@ class Chat:
         waiting: Any = DeferredList([typing, closed], fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
         try:
             _, index = await waiting
+        except FirstError as error:
+            error.subFailure.raiseException()
         finally:
             typing.cancel()
         if index == 1 and client.status.is_error:

@@ -13,6 +13,7 @@ from zope.interface import Interface, implementer
 
 from .chat_lines import NAME_STYLES, Shown, plain
 from .client_running import Failed
+from .input import InputReader
 from .threads import in_daemon_thread
 
 __all__ = ["IScreen", "PipeScreen", "TerminalScreen", "screen_for"]
@@ -37,10 +38,12 @@ class PipeScreen:
 
     Args:
         reactor: the reactor; reading happens in a thread.
+        source: what is read.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, source: InputReader) -> None:
         self._reactor = reactor
+        self._input = source
 
     def show(self, shown: Shown) -> None:
         sys.stdout.buffer.write(plain(shown).encode("utf-8", "replace") + b"\n")
@@ -48,7 +51,7 @@ class PipeScreen:
 
     async def typed(self) -> AsyncIterator[str]:
         while True:
-            data = await in_daemon_thread(self._reactor, sys.stdin.buffer.readline, _LINE_BYTES)
+            data = await in_daemon_thread(self._reactor, self._input.line, _LINE_BYTES)
             if not data:
                 return
             yield data.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
@@ -108,4 +111,4 @@ def screen_for(reactor: Any, me: str) -> Any:
     """
     if sys.stdin.isatty() and sys.stdout.isatty():
         return TerminalScreen(me)
-    return PipeScreen(reactor)
+    return PipeScreen(reactor, InputReader(0))

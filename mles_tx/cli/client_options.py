@@ -26,6 +26,9 @@ __all__ = ["LOCAL_SERVER", "ClientOptions", "Command", "config_file"]
 #: The server when nobody names one: that of `mles-tx serve`.
 LOCAL_SERVER = "ws://localhost:8080/"
 
+#: The exit code after Ctrl-C, as shells have it.
+_INTERRUPTED = 130
+
 #: Seconds a server that could not be reached yet is waited for.
 _WAIT = 10
 
@@ -170,6 +173,8 @@ class ClientOptions(Command):
             secret = getpass("Secret: ").encode("utf-8", "surrogateescape")
         except EOFError:
             secret = b""
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
         if not secret:
             raise ClientConfigError("--ask-secret: empty; give the secret its members have agreed upon")
         return secret

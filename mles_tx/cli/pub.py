@@ -3,7 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.python import usage
 
@@ -13,6 +13,7 @@ from mles_tx.protocol.header import MAX_MESSAGE_BYTES
 from .cipher import cipher_for, tell_clear
 from .client_options import ClientOptions
 from .client_running import Failed, run
+from .input import InputReader
 from .threads import in_daemon_thread
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def pub(options: PubOptions) -> NoReturn:
         client = MlesClient(config, reactor)
         client.startService()
         try:
-            async for data in said(reactor, options, sys.stdin.buffer):
+            async for data in said(reactor, options, InputReader(0)):
                 await client.publish(payload(options, config.uid, data, cipher))
             await client.finish()
         except ClientClosed:
@@ -85,7 +86,7 @@ def pub(options: PubOptions) -> NoReturn:
     run("mles-tx pub", main)
 
 
-async def said(reactor: Any, options: PubOptions, source: BinaryIO) -> AsyncIterator[bytes]:
+async def said(reactor: Any, options: PubOptions, source: InputReader) -> AsyncIterator[bytes]:
     """The messages to be said: TEXT, or what comes from `source`, which is read in a thread.
 
     Raises:
@@ -97,9 +98,9 @@ async def said(reactor: Any, options: PubOptions, source: BinaryIO) -> AsyncIter
     number = 0
     while True:
         if options["blob"]:
-            data = await in_daemon_thread(reactor, source.read, MAX_MESSAGE_BYTES + 1)
+            data = await in_daemon_thread(reactor, source.all, MAX_MESSAGE_BYTES + 1)
         else:
-            data = await in_daemon_thread(reactor, source.readline, MAX_MESSAGE_BYTES + 2)
+            data = await in_daemon_thread(reactor, source.line, MAX_MESSAGE_BYTES + 2)
         if not data and not (options["blob"] and number == 0):
             return
         number += 1

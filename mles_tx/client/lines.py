@@ -96,8 +96,9 @@ def _binary(payload: bytes, is_sealed: bool = False) -> Line:
     fields = _object(head.decode("utf-8", "replace")) if newline else {}
     name, uid, part, parts = fields.get("file"), fields.get("uid"), fields.get("part"), fields.get("parts")
     if isinstance(name, str) and isinstance(uid, str):
-        is_part = isinstance(part, int) and isinstance(parts, int) and parts > 1
-        size = f"part {part + 1} of {parts}" if is_part else f"{len(payload) - len(head) - 1} bytes"
+        size = f"{len(payload) - len(head) - 1} bytes"
+        if isinstance(part, int) and isinstance(parts, int) and parts > 1:
+            size = f"part {part + 1} of {parts}"
         return Line(Kind.FILE, f"{name[:_MAX_FILE_NAME]}, {size}", uid, _time(fields.get("time")), is_sealed)
     size = f"{len(payload)} {'byte' if len(payload) == 1 else 'bytes'}"
     return Line(Kind.BINARY, f"{size} of binary data", is_sealed=is_sealed)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -178,6 +178,12 @@ class ChatTests(SynchronousTestCase):
         _, ended = self.begin()
         self.advance(5)
         self.assertIn("uid is in use", str(self.failureResultOf(ended, ClientClosed).value))
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C in the middle ends it, and nothing else."""
+        _, ended = self.begin()
+        ended.cancel()
+        self.failureResultOf(ended, CancelledError)
 
     def test_too_long(self) -> None:
         """What is too long is not sent, and that is told."""

@@ -12,6 +12,7 @@ from mles_tx.cli import chat_screen
 from mles_tx.cli.chat_lines import Shown
 from mles_tx.cli.chat_screen import IScreen, PipeScreen, TerminalScreen, screen_for
 from mles_tx.cli.client_running import Failed
+from mles_tx.cli.input import InputReader
 
 
 class PipeTests(SynchronousTestCase):
@@ -19,7 +20,9 @@ class PipeTests(SynchronousTestCase):
 
     def test_pipe(self) -> None:
         """A line is a message, however it ends and whatever is in it; what is shown is a line."""
-        self.patch(sys, "stdin", TextIOWrapper(BytesIO(b"one\ntwo\r\n\xff\nlast")))
+        pieces = [b"one\ntwo\r\n\xff\nlast", b""]
+        self.patch(chat_screen, "InputReader", lambda _: InputReader(0, lambda *_: pieces.pop(0) if pieces else b""))
+        self.patch(sys, "stdin", TextIOWrapper(BytesIO()))
         out = BytesIO()
         self.patch(sys, "stdout", TextIOWrapper(out))
 

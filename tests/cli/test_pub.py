@@ -1,6 +1,5 @@
 """`mles-tx pub`: its options, and what it says."""
 
-from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -9,9 +8,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.cli import pub as command
 from mles_tx.cli.client_running import Failed
+from mles_tx.cli.input import InputReader
 from mles_tx.cli.pub import PubOptions, payload, said
 from mles_tx.client.e2e import Cipher
 from mles_tx.protocol.header import MAX_MESSAGE_BYTES
+
+
+def source(content: bytes) -> InputReader:
+    """Input with some content."""
+    pieces = [content, b""]
+    return InputReader(0, lambda *_: pieces.pop(0) if pieces else b"")
 
 
 def parsed(*arguments: str) -> PubOptions:
@@ -52,7 +58,7 @@ class SaidTests(SynchronousTestCase):
 
     def all_said(self, content: bytes, *arguments: str) -> list[bytes]:
         async def collect() -> list[bytes]:
-            return [data async for data in said(None, parsed("news", *arguments), BytesIO(content))]
+            return [data async for data in said(None, parsed("news", *arguments), source(content))]
 
         return self.successResultOf(Deferred.fromCoroutine(collect()))
 
@@ -80,7 +86,7 @@ class SaidTests(SynchronousTestCase):
         ):
 
             async def collect(content: bytes = content, arguments: tuple[str, ...] = arguments) -> None:
-                async for _ in said(None, parsed("news", *arguments), BytesIO(content)):
+                async for _ in said(None, parsed("news", *arguments), source(content)):
                     pass
 
             self.assertIn(text, str(self.failureResultOf(Deferred.fromCoroutine(collect()), Failed).value))

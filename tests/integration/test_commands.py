@@ -60,6 +60,19 @@ class CommandTests(IntegrationTestCase):
         self.assertEqual(listening.wait(), 130)
         self.assertEqual(len(listening.output.splitlines()), 1)
 
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends what waits for a line or a server, without a word."""
+        for arguments, code in ((("pub", "x"), 130), (("chat", "x", "--uid", "zoe"), 0)):
+            waiting = self.begin(*arguments, "--server", "ws://127.0.0.1:1/", "--wait", "999")
+            if arguments[0] == "chat":
+                waiting.expect("trying again in")
+            else:
+                waiting.write_line("hello")
+            waiting.signal(signal.SIGINT)
+            self.assertIn((arguments[0], waiting.wait()), ((arguments[0], code), ("pub", -2)))
+            self.assertNotIn("Traceback", waiting.output)
+            self.assertNotIn("Fatal", waiting.output)
+
     def test_reader_gone(self) -> None:
         """When who reads has seen enough, `sub` ends, also while nothing is said."""
         self.run_command("pub", self.channel, "one")
