@@ -297,6 +297,16 @@ class BreakTests(ClientTestCase):
         heard.pass_time(8)
         self.assertEqual(heard.said, ["before", "live", "live"])
 
+    def test_nothing_to_go_on_from(self) -> None:
+        """Who asked for no history and has heard nothing gets what was said during a break, and nothing older."""
+        bob = self.server.join("bob", "news")
+        bob.send("before")
+        heard = self.started(history=0)
+        self.way.cut()
+        bob.send("meanwhile")
+        heard.pass_time(12)
+        self.assertEqual(heard.said, ["meanwhile"])
+
     def test_said_twice(self) -> None:
         """Who wants unique payloads hears each once; who does not hears what is said twice, twice."""
         bob = self.server.join("bob", "news")

@@ -14,7 +14,7 @@ from .fakes import Heard, Way
 class ExactlyOnceTests(SynchronousTestCase):
     """What one says and the other hears."""
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25, deadline=None, database=None)
     @given(st.integers(0, 2**32))
     def test_random_breaks(self, seed: int) -> None:
         """Cuts on either side, links that hang, and a reader that pauses: nothing is lost, doubled or out of order."""

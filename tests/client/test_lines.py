@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -78,12 +78,30 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(sealed_line(cipher, "alice", "hello", NOON), NONCE + SEALED)
         self.assertEqual(json.loads(cipher.open(sealed_join(cipher, "bob", "news"))), {"uid": "bob", "channel": "news"})
 
+    def test_files(self) -> None:
+        """A file of the page is named, in the clear and sealed; what only looks like one is binary data."""
+        head = b'{"file":"cat.png","uid":"bob","time":"2026-11-22T12:00:00.000Z"}\n'
+        part = b'{"file":"cat.png","uid":"bob","part":0,"parts":3}\n'
+        for payload, text in (
+            (head + b"\xff\x00\n", "cat.png, 3 bytes"),
+            (head + b"text", "cat.png, 4 bytes"),
+            (part + b"\xff", "cat.png, part 1 of 3"),
+            (b'{"file":1,"uid":"bob"}\n\xff', "24 bytes of binary data"),
+            (b'{"file":"' + b"x" * 5000, "5009 bytes of binary data"),
+        ):
+            line = read(Message(payload, True, 0), "news", None)
+            self.assertEqual((payload[:60], line.text), (payload[:60], text))
+        cipher = Cipher(KEY)
+        line = read(Message(cipher.seal(head + b"text"), True, 0), "news", cipher)
+        self.assertEqual(line, Line(Kind.FILE, "cat.png, 4 bytes", "bob", NOON, True))
+
     def test_not_opened(self) -> None:
         """Binary data without a secret, and frames of another one, are named as what they are."""
         frame = Message(b"x" * 50, True, 0)
         self.assertEqual(read(frame, "news", None), Line(Kind.BINARY, "50 bytes of binary data"))
         self.assertEqual(read(frame, "news", Cipher(KEY)).kind, Kind.SEALED)
 
+    @settings(deadline=None, database=None)
     @given(st.text(min_size=1).filter(lambda text: not text.startswith("{")), st.text(alphabet="abc :", min_size=1))
     def test_round(self, text: str, uid: str) -> None:
         """What one chat says another one reads."""
@@ -93,6 +111,7 @@ class LineTests(SynchronousTestCase):
             sealed = Message(sealed_line(cipher, uid, text, NOON), True, 0)
             self.assertEqual(read(sealed, "news", cipher), Line(Kind.SAID, text, uid, NOON, True))
 
+    @settings(deadline=None, database=None)
     @given(st.text())
     def test_anything(self, text: str) -> None:
         """Whatever a text frame holds, it is a line."""
