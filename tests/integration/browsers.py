@@ -231,6 +231,7 @@ class PageTestCase(IntegrationTestCase):
             self._home = browser.window_handles[0]
             browser.get_log("browser")
             self.addCleanup(self._close_all)
+        browser.switch_to.window(self._home)  # another one may be closed
         origin = f"http://localhost:{server.port}"
         self._origins.add(origin)
         chat = Chat(browser, f"{origin}/#{fragment or self.room}", uid)

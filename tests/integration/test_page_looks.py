@@ -141,6 +141,7 @@ class LooksTests(PageTestCase):
         page.click("#settings .close")
         look_again = page.look_away()
         bob.send(json.dumps({"text": "are you there?", "uid": "bob", "time": "2026-11-22T12:00:00Z"}))
+        page.wait("document.title.startsWith('(1) ')")
         look_again()
         page.wait(
             "(await (await navigator.serviceWorker.ready).getNotifications())"
