@@ -151,12 +151,11 @@ class ChatTests(PageTestCase):
         page = self.open(server, uid="alice").joined()
         title = page.browser.title
         self.assertTrue(title.startswith(self.room), title)
-        look_again = page.look_away()
+        page.look_away()
         bob.send("one")
         bob.send(line("bob", "two"))
         page.wait("document.title.startsWith('(2) ')")
-        look_again()
-        page.click("#text")
+        page.look_away(False)
         page.wait("document.title === arguments[0]", title)
 
     def test_refused(self) -> None:
@@ -212,7 +211,7 @@ class ReconnectingTests(PageTestCase):
         bob.send(line("bob", "three"))
         bob.settle()
         link.mend()
-        page.click("#retry")
+        page.try_now()
         page.joined()
         page.await_texts(
             *("bob joined", "again", "again", "again", "one", "again", "two", "again", "again", "three"),
@@ -240,7 +239,7 @@ class ReconnectingTests(PageTestCase):
         alice.say("three")
         self.start_server("mles-tx", "serve", "--port", str(server.port))
         for page in (alice, bob):
-            page.ask("document.getElementById('retry').click()")
+            page.try_now()
             page.joined()
         bob.say("four")
         for page in (alice, bob):
@@ -298,7 +297,7 @@ class ReconnectingTests(PageTestCase):
         )
         server.wait()
         again = self.start_server("mles-tx", "serve", "--port", str(server.port), *history)
-        page.ask("document.getElementById('retry').click()")
+        page.try_now()
         page.joined()
         page.await_texts("bob joined", "one", "two", "three", "four")
         carol = self.member(again, "carol", self.room)
