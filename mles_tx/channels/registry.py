@@ -5,7 +5,7 @@ published in one turn waits for the end of the turn, goes to the history as one 
 comes back to be delivered as soon as the history has it (`committed`, the only entrance to a fan-out).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from twisted.internet.defer import Deferred
@@ -23,13 +23,18 @@ from .claims import IClaims, IHolders
 from .history import ICommitted, IHistory, Message
 from .member import IMember
 
-__all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry"]
+__all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry", "only_here"]
 
 #: Channels when nobody says otherwise. One with nothing but a join frame takes about 2 KB.
 DEFAULT_MAX_CHANNELS = 100_000
 
 #: Seconds between two looks for idle channels.
 _SWEEP_SECONDS = 60.0
+
+
+def only_here(channels: int) -> int:
+    """How many channels there are in all, when there are so many here and none elsewhere."""
+    return channels
 
 
 @implementer(ICommitted, IHolders)
@@ -44,6 +49,8 @@ class ChannelRegistry:
             used without members is forgotten; when all have members, the newcomer is refused. It may be changed;
             those that are there stay.
         claims: where uids are claimed, if this is one node of several.
+        count_all: told how many channels there are here, says how many there are in all: the limit may be one for
+            several registries. It is called when a channel is new.
     """
 
     _log = Logger()
@@ -55,6 +62,7 @@ class ChannelRegistry:
         metrics: Metrics | None = None,
         max_channels: int = DEFAULT_MAX_CHANNELS,
         claims: IClaims | None = None,
+        count_all: Callable[[int], int] = only_here,
     ) -> None:
         self._clock = clock
         self._history = history
@@ -67,6 +75,7 @@ class ChannelRegistry:
         self._end_of_turn: IDelayedCall | None = None
         self._sweeping: IDelayedCall | None = None
         self._claims = claims
+        self._count_all = count_all
         history.start(self)
         if claims is not None:
             claims.attach(self)
@@ -266,7 +275,7 @@ class ChannelRegistry:
 
     def _is_full(self) -> bool:
         # Nearly every channel with members has a history, so that the larger number is the number of both.
-        return max(len(self._channels), len(self._history.channels())) >= self.max_channels
+        return self._count_all(max(len(self._channels), len(self._history.channels()))) >= self.max_channels
 
     def _member(self, name: str, uid: str) -> IMember | None:
         channel = self._channels.get(name)
@@ -292,3 +301,4 @@ class ChannelRegistry:
             self._history.sweep()
         except Exception:
             self._log.failure("idle channels could not be looked for")
+        self._is_full()  # so that others learn how many have gone

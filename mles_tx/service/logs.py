@@ -29,7 +29,17 @@ from zope.interface import implementer
 
 from .config import LOG_LEVELS
 
-__all__ = ["JsonLines", "Lines", "Log", "ReadableLines", "log_to", "refuse_own", "stream_writer", "twistd_log"]
+__all__ = [
+    "RELAYED_TRACEBACK",
+    "JsonLines",
+    "Lines",
+    "Log",
+    "ReadableLines",
+    "log_to",
+    "refuse_own",
+    "stream_writer",
+    "twistd_log",
+]
 
 _ALL_LEVELS = tuple(LogLevel.iterconstants())
 
@@ -45,6 +55,9 @@ _OWN_NAMES = frozenset(("time", "level", "logger", "text", "traceback"))
 
 #: Namespace of what was logged with `twisted.python.log`. Its fields are that module's own.
 _LEGACY = "log_legacy"
+
+#: The field with the traceback of an event that another process has logged; its text is a whole line.
+RELAYED_TRACEBACK = "log_relayed_traceback"
 
 #: How deep a field's value is taken apart.
 _DEPTH = 4
@@ -148,7 +161,8 @@ class JsonLines:
 
     def __call__(self, event: LogEvent) -> str:
         failure = event.get("log_failure")
-        text = _plain_text(event)
+        relayed = event.get(RELAYED_TRACEBACK)
+        text = _plain_text(event) if relayed is None else event["line"]
         if not text and failure is None:
             return ""
         when = event.get("log_time", 0.0)
@@ -165,8 +179,10 @@ class JsonLines:
         }
         if failure is not None:
             line["traceback"] = _traceback(event)
+        elif relayed is not None:
+            line["traceback"] = relayed
         if namespace != _LEGACY:
-            is_whole_line = event.get("log_format") == "{line}"
+            is_whole_line = event.get("log_format") == "{line}" or relayed is not None
             for name, value in event.items():
                 if name[:4] != "log_" and not (is_whole_line and name == "line"):
                     line[f"{name}_" if name in _OWN_NAMES else name] = value

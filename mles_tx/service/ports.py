@@ -18,10 +18,43 @@ from mles_tx.transport.port import BindError, ListeningPort, bind, usable
 
 from .config import ServerConfig
 
-__all__ = ["DRAIN_SECONDS", "PortService"]
+__all__ = ["DRAIN_SECONDS", "PortService", "bind_for"]
 
 #: Seconds after which whoever has not taken its close frame is cut off. A member that reads has it in a fraction.
 DRAIN_SECONDS = 5.0
+
+#: Seconds a connection that was accepted has to say what it wants before another process goes on.
+_ARRIVE_SECONDS = 2.0
+
+
+def bind_for(
+    config: ServerConfig,
+    number: int,
+    option: str,
+    wanted: Sequence[SystemdSocket],
+    wanted_by: str,
+    inherited: InheritedSockets,
+) -> list[socket.socket]:
+    """The sockets a port is to listen on: bound, or taken over.
+
+    Args:
+        config: on which addresses.
+        number: the port's number; 0: one that is free.
+        option: what the operator may change when it cannot be listened on.
+        wanted: sockets that listen already, instead of an address and a number.
+        wanted_by: the option that asks for them.
+        inherited: where those are.
+
+    Raises:
+        BindError: an address cannot be listened on, or a socket is not there.
+    """
+    if wanted:
+        try:
+            return inherited.take(*wanted)
+        except InheritError as error:
+            raise BindError(f"{wanted_by} {error}") from None
+    interfaces = config.listen_interfaces
+    return bind(interfaces if config.interfaces else usable(interfaces), number, option)
 
 
 class PortService(Service):
@@ -35,14 +68,17 @@ class PortService(Service):
         wanted: sockets that listen already, instead of an address and a number.
         wanted_by: the option that asks for them.
         inherited: where those are.
+        listening: sockets that listen already and belong to it, instead of all that.
 
     Attributes:
         door: what every connection meets first.
         spread: seconds over which `tell_all` spreads what it says.
+        is_restart: whether another process goes on with the same sockets. Then whoever was accepted is heard first.
     """
 
     door: DoorFactory
     spread = 0.0
+    is_restart = False
 
     def __init__(
         self,
@@ -53,6 +89,7 @@ class PortService(Service):
         wanted: Sequence[SystemdSocket] = (),
         wanted_by: str = "--listen",
         inherited: InheritedSockets | None = None,
+        listening: Sequence[socket.socket] = (),
     ) -> None:
         self._reactor = reactor
         self._config = config
@@ -61,7 +98,7 @@ class PortService(Service):
         self._wanted = wanted
         self._wanted_by = wanted_by
         self._inherited = inherited or InheritedSockets()
-        self._sockets: list[socket.socket] = []
+        self._sockets = list(listening)
         self._ports: list[ListeningPort] = []
 
     @property
@@ -88,18 +125,11 @@ class PortService(Service):
             BindError: an address cannot be listened on.
         """
         super().privilegedStartService()
-        if not self._config.listen:
+        if not self._config.listen or self._sockets:
             return
-        if self._wanted:
-            try:
-                self._sockets = self._inherited.take(*self._wanted)
-            except InheritError as error:
-                raise BindError(f"{self._wanted_by} {error}") from None
-            return
-        interfaces = self._config.listen_interfaces
-        if not self._config.interfaces:
-            interfaces = usable(interfaces)
-        self._sockets = bind(interfaces, self._number, self._option)
+        self._sockets = bind_for(
+            self._config, self._number, self._option, self._wanted, self._wanted_by, self._inherited
+        )
 
     def startService(self) -> None:
         """Accept connections.
@@ -123,6 +153,8 @@ class PortService(Service):
         for bound in self._sockets:  # of a server that was never started
             bound.close()
         self._sockets = []
+        if self.is_restart:
+            await self.door.when_arrived(_ARRIVE_SECONDS)
         gone = self.tell_all()
         self.door.finish_all()
         cut = self._reactor.callLater(self.spread + DRAIN_SECONDS, self.abort)

@@ -773,6 +773,27 @@ class MaxChannelsTests(_RegistryTests):
             self.assertEqual(self.known, {"a", "b", "c"})
             self.registry.leave(member)
 
+    def test_counted_with_others(self) -> None:
+        """The limit may be one for several registries: each says how many it has when one is new, and hears of all."""
+        said: list[int] = []
+
+        def count_all(here: int) -> int:
+            said.append(here)
+            return here + 2
+
+        self.registry = ChannelRegistry(self.clock, self.history, max_channels=3, count_all=count_all)
+        alice = self.join("alice", "a")
+        self.assertEqual(said, [0])
+        _, joining = self.begin("bob", "b")
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
+        self.assertEqual(said, [0, 1])
+        self.join("bob", "a")
+        self.assertEqual((said, alice.reason), ([0, 1], None))
+        self.registry.start()
+        self.clock.advance(60)
+        self.assertEqual(said, [0, 1, 1])
+        self.registry.stop()
+
     def test_full(self) -> None:
         """When all have members a new channel is refused, and that changes nothing; the others go on."""
         alices = [self.join("alice", channel) for channel in "abc"]
