@@ -145,14 +145,16 @@ class ServingContract(Contract):
         self.assert_no_faults(server)
 
     def test_end(self) -> None:
-        """On a signal all members get what was said and are told; all processes end."""
+        """On a signal all members get what was said on their worker and are told; all processes end."""
         for number in (signal.SIGTERM, signal.SIGINT):
             server = self.serve(command=self.command)
             members, processes = self.on_each(server), self.processes(server)
-            members[1].send("the last")
-            members[1].settle()
+            listener = self.member(server, "listener", history=0)
+            speaker = members[self.worker_of(server, "listener")]
+            speaker.send("the last")
+            speaker.settle()
             server.signal_group(number)  # as a terminal does
-            self.assertEqual(members[2].receive(), "the last")
+            self.assertEqual(listener.receive(), "the last")
             self.assertEqual([member.closed() for member in members.values()], [STOPPING] * 2)
             self.assertEqual(server.wait(WITHIN_PROMISE), self.codes[number])
             self.gone(processes)
