@@ -10,6 +10,7 @@ from itertools import count
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -30,6 +31,10 @@ DEFAULT_MAX_CHANNELS = 100_000
 
 #: Seconds between two looks for idle channels.
 _SWEEP_SECONDS = 60.0
+
+
+#: Seconds between two looks whether what was said was delivered.
+_LOOK_SECONDS = 0.005
 
 
 def only_here(channels: int) -> int:
@@ -222,6 +227,17 @@ class ChannelRegistry:
             self._commit(channel)
             if not channel.members and self._channels.get(channel.name) is channel:
                 del self._channels[channel.name]
+
+    async def settle(self, seconds: float) -> None:
+        """Hand what waits to the history, and wait until it has come back.
+
+        Args:
+            seconds: how long at most.
+        """
+        self.flush()
+        until = self._clock.seconds() + seconds
+        while not self._history.is_settled and self._clock.seconds() < until:
+            await deferLater(self._clock, _LOOK_SECONDS)
 
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         """The history has a batch: deliver it."""

@@ -18,8 +18,7 @@ def serve(options: Options) -> None:
     from twisted.logger import Logger, globalLogBeginner
 
     from mles_tx.service.logs import log_to, stream_writer
-    from mles_tx.service.running import Program, follow_monotonic_time
-    from mles_tx.service.turns import lean_turns
+    from mles_tx.service.turns import follow_monotonic_time, lean_turns
 
     reactor: Any = global_reactor
     follow_monotonic_time(reactor)
@@ -38,9 +37,11 @@ def serve(options: Options) -> None:
     # Not before the reactor runs: from the moment it says that it serves, it can also be stopped.
     later = partial(reactor.callWhenRunning, announce)
     if config.workers is None:
+        from mles_tx.service.running import Program
+
         _run(reactor, Program(config, reactor, later, log, reread=lambda: options.reread().config()))
         return
-    # Here, not above: one process needs none of that.
+    # Either of the two needs nothing of the other, and a supervisor no Autobahn.
     from mles_tx.service.workers.supervisor import Supervisor
 
     supervisor = Supervisor(options, config, reactor, later, log)

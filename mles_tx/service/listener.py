@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener"]
 
+#: Seconds what was said last has to be stored before members are told to go, where it is stored first.
+_SETTLE_SECONDS = 1.0
+
 
 class Listener(PortService):
     """Everything between the sockets and the channels.
@@ -78,6 +81,7 @@ class Listener(PortService):
             reactor, config, config.listen_port, "--port", config.listen_on, "--listen", inherited, part.listening
         )
         self.spread = float(config.drain)
+        self._has_told = False
         self._certificates = certificates
         self.websocket = MlesFactory(
             reactor,
@@ -139,8 +143,12 @@ class Listener(PortService):
         shown, preface = self._certificates.shown, self._certificates.preface
         return ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface, self.proxy_header)
 
+    async def settle(self) -> None:
+        await self.websocket.registry.settle(_SETTLE_SECONDS)
+
     def tell_all(self) -> "Deferred[None]":
         # Who spreads the end over a while has somebody else take the members in: for them it is a restart.
+        self._has_told = True
         is_restart = self.spread or self.is_restart
         reason = CloseReason.SERVER_RESTARTING if is_restart else CloseReason.SERVER_STOPPING
         return self.websocket.close_all(reason, self.spread)
@@ -152,6 +160,8 @@ class Listener(PortService):
             await self.proxy.stop()
 
     def abort(self) -> None:
+        if not self._has_told:
+            self.tell_all()
         self.websocket.close_rest()
         self.websocket.abort_all()
         super().abort()

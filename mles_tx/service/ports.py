@@ -13,48 +13,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from mles_tx.transport.doors import DoorFactory
-from mles_tx.transport.inherited import InheritedSockets, InheritError, SystemdSocket
-from mles_tx.transport.port import BindError, ListeningPort, bind, usable
+from mles_tx.transport.inherited import InheritedSockets, SystemdSocket
+from mles_tx.transport.port import ListeningPort
 
+from .binding import DRAIN_SECONDS, bind_for
 from .config import ServerConfig
 
-__all__ = ["DRAIN_SECONDS", "PortService", "bind_for"]
-
-#: Seconds after which whoever has not taken its close frame is cut off. A member that reads has it in a fraction.
-DRAIN_SECONDS = 5.0
+__all__ = ["PortService"]
 
 #: Seconds a connection that was accepted has to say what it wants before another process goes on.
 _ARRIVE_SECONDS = 2.0
-
-
-def bind_for(
-    config: ServerConfig,
-    number: int,
-    option: str,
-    wanted: Sequence[SystemdSocket],
-    wanted_by: str,
-    inherited: InheritedSockets,
-) -> list[socket.socket]:
-    """The sockets a port is to listen on: bound, or taken over.
-
-    Args:
-        config: on which addresses.
-        number: the port's number; 0: one that is free.
-        option: what the operator may change when it cannot be listened on.
-        wanted: sockets that listen already, instead of an address and a number.
-        wanted_by: the option that asks for them.
-        inherited: where those are.
-
-    Raises:
-        BindError: an address cannot be listened on, or a socket is not there.
-    """
-    if wanted:
-        try:
-            return inherited.take(*wanted)
-        except InheritError as error:
-            raise BindError(f"{wanted_by} {error}") from None
-    interfaces = config.listen_interfaces
-    return bind(interfaces if config.interfaces else usable(interfaces), number, option)
 
 
 class PortService(Service):
@@ -110,6 +78,9 @@ class PortService(Service):
     def make_port(self, bound: socket.socket) -> ListeningPort:
         """A port for a socket that listens."""
 
+    async def settle(self) -> None:
+        """Wait until everybody has what was said until now."""
+
     def tell_all(self) -> "Deferred[None]":
         """Tell everybody who has left the door behind that it is over.
 
@@ -155,6 +126,7 @@ class PortService(Service):
         self._sockets = []
         if self.is_restart:
             await self.door.when_arrived(_ARRIVE_SECONDS)
+        await self.settle()
         gone = self.tell_all()
         self.door.finish_all()
         cut = self._reactor.callLater(self.spread + DRAIN_SECONDS, self.abort)

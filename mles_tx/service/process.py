@@ -26,12 +26,12 @@ from mles_tx.channels.history import HistoryError
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError
 
+from .binding import DRAIN_SECONDS
 from .changing import Change
 from .config import ConfigError, ServerConfig
 from .logs import Log
 from .notify import Notify
 from .parsing import one_line
-from .ports import DRAIN_SECONDS
 from .privileges import PrivilegeError, become, hand_over, unusable
 from .resources import raise_descriptor_limit
 

@@ -1,7 +1,6 @@
 """Running a server as a program, in one process."""
 
 import os
-import time
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -15,16 +14,7 @@ from .process import OwnProcess
 from .resources import raise_descriptor_limit
 from .server import MlesService
 
-__all__ = ["Program", "follow_monotonic_time"]
-
-
-def follow_monotonic_time(reactor: Any) -> None:
-    """Let a reactor's timers follow the time since the machine started, before the first one is set.
-
-    Twisted's follow the wall clock: when that is set back they stand still, when it is set forward all of
-    them are due at once.
-    """
-    reactor.seconds = time.monotonic
+__all__ = ["Program"]
 
 
 class Program(OwnProcess, MlesService):

@@ -24,8 +24,7 @@ def makeService(options: Options) -> IService:
     from twisted.logger import Logger
 
     from .logs import refuse_own, twistd_log
-    from .running import Program, follow_monotonic_time
-    from .turns import lean_turns
+    from .turns import follow_monotonic_time, lean_turns
 
     follow_monotonic_time(reactor)
     lean_turns(reactor)
@@ -42,12 +41,14 @@ def makeService(options: Options) -> IService:
         announcing.info("{line}", line=line)
 
     if config.workers is not None:
-        # Here, not above: one process needs none of that.
+        # Here, not above: either of the two needs nothing of the other, and a supervisor no Autobahn.
         from .workers.supervisor import Supervisor
 
         supervisor = Supervisor(options, config, reactor, announce, log)
         atexit.register(_end_with, supervisor)
         return supervisor
+    from .running import Program
+
     return Program(config, reactor, announce, log, reread=lambda: options.reread().config())
 
 

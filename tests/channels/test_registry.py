@@ -1027,6 +1027,25 @@ class LateStoreTests(_RegistryTests):
         self.late.commit()
         self.assertEqual(bob.turns, [["1"], ["2"]])
 
+    def test_settle(self) -> None:
+        """Who wants everybody to have what was said until now can wait for that, and does not for ever."""
+        alice, bob = self.join("alice"), self.join("bob")
+        self.late.commit()
+        self.say(alice, "1")
+        settled = Deferred.fromCoroutine(self.registry.settle(1.0))
+        self.clock.advance(0.1)
+        self.assertNoResult(settled)
+        self.late.commit()
+        self.clock.advance(0.1)
+        self.successResultOf(settled)
+        self.assertEqual(bob.texts, ["1"])
+        self.successResultOf(Deferred.fromCoroutine(self.registry.settle(1.0)))
+        self.say(alice, "2")
+        settled = Deferred.fromCoroutine(self.registry.settle(1.0))
+        self.clock.pump([0.1] * 12)
+        self.successResultOf(settled)
+        self.late.commit()
+
     def test_refused(self) -> None:
         """Who said what could not be stored is told so; the others stay, and nobody hears it."""
         alice, bob, eve = self.join("alice"), self.join("bob"), self.join("eve")

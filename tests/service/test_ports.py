@@ -13,8 +13,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from mles_tx.metrics import Metrics
+from mles_tx.service.binding import DRAIN_SECONDS
 from mles_tx.service.config import ServerConfig
-from mles_tx.service.ports import DRAIN_SECONDS, PortService
+from mles_tx.service.ports import PortService
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.door import Door
 from mles_tx.transport.doors import DoorFactory

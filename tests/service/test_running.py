@@ -1,32 +1,18 @@
 """A server that has its process to itself: its start, and its log."""
 
 import socket
-import time
 from typing import Any
 
 from twisted.application.service import Application, IServiceCollection, MultiService
-from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger
-from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.service import ports
+from mles_tx.service import binding
 from mles_tx.service.banner import banner
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.logs import log_to
-from mles_tx.service.running import Program, follow_monotonic_time
+from mles_tx.service.running import Program
 
 from .programs import ProgramTestCase
-
-
-class FollowMonotonicTimeTests(SynchronousTestCase):
-    """The clock of a server's timers."""
-
-    def test_monotonic(self) -> None:
-        """The reactor's time is the machine's, which nobody sets."""
-        reactor: Any = Clock()
-        follow_monotonic_time(reactor)
-        before = time.monotonic()
-        self.assertTrue(before <= reactor.seconds() <= time.monotonic())
 
 
 class LogTests(ProgramTestCase):
@@ -130,5 +116,5 @@ class StartTests(ProgramTestCase):
         def fail(*args: object) -> None:
             raise ZeroDivisionError
 
-        self.patch(ports, "bind", fail)
+        self.patch(binding, "bind", fail)
         self.assertRaises(ZeroDivisionError, self.program().privilegedStartService)

@@ -16,10 +16,10 @@ from twisted.application.service import Service
 from mles_tx.transport.certificates.pairs import Pair
 from mles_tx.transport.inherited import InheritedSockets
 
+from ..binding import bind_for
 from ..certificates import make_self_signed, read_pairs, read_pairs_again
 from ..config import ServerConfig
 from ..options import Options
-from ..ports import bind_for
 from .child import Child
 from .shared import SharedMemory
 from .wire import MEMORY, SOCKETS, Given

@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from ..binding import DRAIN_SECONDS
 from ..certificates import changed_pairs
 from ..changing import Change, changes, tell, with_live_of
 from ..config import ConfigError, ServerConfig
 from ..exported import server_name
 from ..options import Options
 from ..parsing import one_line
-from ..ports import DRAIN_SECONDS
 from .bound import bound_changes
 from .crew import Crew
 from .held import Held

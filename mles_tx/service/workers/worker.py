@@ -36,9 +36,8 @@ from ..logs import Log, log_to
 from ..options import Options
 from ..part import Part, share_of
 from ..resources import raise_descriptor_limit
-from ..running import follow_monotonic_time
 from ..server import MlesService
-from ..turns import lean_turns
+from ..turns import follow_monotonic_time, lean_turns
 from .shared import SharedMemory, SharedWindow
 from .totals import process_readings
 from .wire import MEMORY, SOCKETS, Given, Lines, decode, encode

@@ -73,6 +73,10 @@ class INode(Interface):
         """What the clock of Redis shows at a time of ours; None: not known."""
 
 
+def _size(message: Message) -> int:
+    return len(message.frame)
+
+
 class State(Enum):
     """How far a channel is."""
 
@@ -180,7 +184,8 @@ class Followed:
 
     def replay(self, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
         """What somebody is to be sent who joins now."""
-        behind = [pending for pending in self._own.values() if pending.is_delivered]
+        # Messages that are on their way come when they are delivered; join frames are not delivered to anybody.
+        behind = [pending for pending in self._own.values() if pending.is_delivered or pending.batch[0].is_join]
         if self._is_loaded:
             return self._compose(behind, uid, history, since)
         waiting = WaitingReplay(lambda: self._compose(behind, uid, history, since))
@@ -196,7 +201,9 @@ class Followed:
         if not more:
             return self.log.replay(uid, history, since)
         both = ChannelLog()
-        both.append([*self.log, *more], *self._limits)
+        # A join frame that is not in the stream yet pushes nothing out.
+        joins = [message for message in more if message.is_join]
+        both.append([*self.log, *more], self._limits[0] + len(joins), self._limits[1] + sum(map(_size, joins)))
         return both.replay(uid, history, since)
 
     def _find_waiting(self) -> None:

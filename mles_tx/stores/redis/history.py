@@ -159,6 +159,11 @@ class RedisHistory:
         return self._memory
 
     @property
+    def is_settled(self) -> bool:
+        """Whether all that was said here was delivered."""
+        return all(pending.is_delivered for own in self._own.values() for pending in own.values())
+
+    @property
     def messages(self) -> int:
         """Messages that are in memory here."""
         return sum(len(followed.log) for followed in self._followed.values())
