@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, globalLogPublisher
@@ -168,6 +168,15 @@ class Child(ProcessProtocol):
     def kill(self) -> None:
         """End it, whatever it does."""
         self._signal("KILL")
+
+    def not_started(self, why: str) -> None:
+        """There is no process: that is its end, too.
+
+        Args:
+            why: why not.
+        """
+        self.why = why
+        self._clock.callLater(0, self.processEnded, Failure(ProcessTerminated(1)))
 
     # -- what it says
 

@@ -146,7 +146,13 @@ class Held(Service):
         # -P: what lies in the directory it is started in is not to be imported. The number is for those who read `ps`.
         command = [sys.executable, "-P", "-m", _WORKER, str(child.number)]
         environ = dict(os.environ if self._environ is None else self._environ)
-        self._reactor.spawnProcess(child, sys.executable, command, env=environ, childFDs=descriptors)
+        try:
+            self._reactor.spawnProcess(child, sys.executable, command, env=environ, childFDs=descriptors)
+        except OSError as error:
+            child.not_started(
+                f"--workers: user {os.geteuid()} cannot start {sys.executable}: {error.strerror}; install the server"
+                " where that user can reach it"
+            )
 
     def _read(self, path: Path) -> bytes:
         content = self._files[path] = path.read_bytes()

@@ -1,5 +1,6 @@
 """What a supervisor holds for its workers."""
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from mles_tx.service.config import ServerConfig
 from mles_tx.service.options import Options
 from mles_tx.service.workers.child import Child
 from mles_tx.service.workers.held import Held
-from mles_tx.service.workers.wire import MEMORY, SOCKETS
+from mles_tx.service.workers.wire import MEMORY, SOCKETS, Given
 from mles_tx.stores.redis.address import RedisAddress
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError
@@ -64,6 +65,35 @@ class HeldTests(SynchronousTestCase):
         self.assertEqual((descriptors[SOCKETS], descriptors[SOCKETS + 1]), sockets)
         self.assertEqual(len(descriptors), SOCKETS + 2)
         self.assertIn(MEMORY, descriptors)
+
+    def test_no_process(self) -> None:
+        """When there can be no process, as when the user may not reach it, the worker has ended, and says why."""
+        held = self.held()
+        held.startService()
+        told: list[str] = []
+
+        class Watch:
+            def child_ended(self, child: Child) -> None:
+                told.append(child.why)
+
+        def spawn(*arguments: Any, **more: Any) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        self.patch(self.reactor, "spawnProcess", spawn)
+        watch: Any = Watch()
+        child = Child(self.reactor, watch, 0, 0)
+        held.launch(child)
+        child.start(Given([], self.directory, {}), None)
+        self.assertEqual(told, [])
+        self.reactor.advance(0)
+        self.assertEqual(
+            told,
+            [
+                f"--workers: user {os.geteuid()} cannot start {sys.executable}: Permission denied; install the server"
+                " where that user can reach it"
+            ],
+        )
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_self_signed(self) -> None:
         """The certificate that all workers show at first is made once, before they are there."""
