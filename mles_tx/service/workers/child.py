@@ -156,6 +156,8 @@ class Child(ProcessProtocol):
             return ended
         self._ending.append(ended)
         if self.state is not ChildState.ENDING:
+            if self.state is ChildState.STARTING:
+                self._signal("TERM")  # it is still loading its program, and hears nothing else
             self.state = ChildState.ENDING
             self._tell("stop", is_restart=is_restart)
             self._wait(seconds)

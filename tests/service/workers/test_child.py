@@ -81,6 +81,13 @@ class LifeTests(ChildTestCase):
         self.clock.advance(0.2)
         self.assertEqual(self.process.signals, ["KILL"])
 
+    def test_ends_at_once(self) -> None:
+        """One that is still coming up is not waited for."""
+        self.child.stop(9.0, False)
+        self.assertEqual(self.process.signals, ["TERM"])
+        self.process.end(None, 15)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_stuck(self) -> None:
         """One that gives no sign of life is killed; one that does is not."""
         self.process.serve()
