@@ -5,10 +5,13 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -273,6 +276,43 @@ class SettingsTests(WorkersTestCase):
         self.member(server, "alice")
         match = server.expect(r'^\{"time":.*"text":"joined: uid alice.*"worker":(\d).*\}$')
         self.assertIn(match[1], "12")
+
+    def test_service_manager(self) -> None:
+        """Its sockets may be somebody else's, and the service manager hears of the supervisor alone."""
+        activator = (sys.executable, str(Path(__file__).with_name("activator.py")), "https,http")
+        program = (
+            str(Path(sys.executable).with_name("mles-tx")),
+            "serve",
+            "--domains",
+            "localhost",
+            "--cache",
+            "cache",
+        )
+        listen = ("--listen", "systemd:name=https", "--redirect-listen", "systemd:name=http", "--per-ip-limit", "0")
+        with (
+            TemporaryDirectory(prefix="mles-") as directory,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        ):
+            manager.bind(f"{directory}/notify")
+            manager.settimeout(WAIT)
+            environ = {"NOTIFY_SOCKET": f"{directory}/notify"}
+            server = self.serve(command=(*activator, *program, *listen), environ=environ)
+            self.assertEqual(manager.recv(4096).decode(), f"READY=1\nSTATUS=serving on port {server.port}")
+            alice = self.member(server, "alice")
+            redirect = int(server.expect(r"http is on port (\d+)")[1])
+            with socket.create_connection(("127.0.0.1", redirect), WAIT) as browser:
+                browser.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                self.assertIn(b"301 Moved Permanently", browser.recv(4096))
+            supervisor = int(server.expect(r"started (\d+)")[1])
+            os.kill(supervisor, signal.SIGUSR2)
+            self.assertEqual(alice.closed(), RESTARTING)
+            self.assertIn("STATUS=replacing 2 workers, one after another", manager.recv(4096).decode())
+            server.expect("all workers are replaced")
+            self.assertIn("READY=1", manager.recv(4096).decode())
+            os.kill(supervisor, signal.SIGTERM)
+            self.assertIn("STOPPING=1", manager.recv(4096).decode())
+            server.expect(r"ended with 0$")
+            self.assert_no_faults(server)
 
     def test_command_line(self) -> None:
         """What cannot be is told in one line."""
