@@ -31,7 +31,17 @@ from zope.interface import implementer
 from .config import LOG_LEVELS
 from .repeats import Repeats
 
-__all__ = ["JsonLines", "Lines", "Log", "ReadableLines", "log_to", "refuse_own", "stream_writer", "twistd_log"]
+__all__ = [
+    "RELAYED_TRACEBACK",
+    "JsonLines",
+    "Lines",
+    "Log",
+    "ReadableLines",
+    "log_to",
+    "refuse_own",
+    "stream_writer",
+    "twistd_log",
+]
 
 _ALL_LEVELS = tuple(LogLevel.iterconstants())
 
@@ -48,6 +58,9 @@ _OWN_NAMES = frozenset(("time", "level", "logger", "text", "traceback"))
 #: Namespace of what was logged with `twisted.python.log`. Its fields are that module's own.
 _LEGACY = "log_legacy"
 
+#: The format of an event that is one line already.
+_WHOLE_LINE = "{line}"
+
 #: Characters of a line of JSON, of a text or traceback, and of any other value in a line that is too long; what is
 #: beyond is counted. The metrics, with all the addresses they may name, are shorter.
 _MAX_LINE = 256 * 1024
@@ -57,8 +70,8 @@ _MAX_VALUE = 1024
 #: Items of a value when a line is too long.
 _MAX_ITEMS = 100
 
-#: The format of an event that is one line already.
-_WHOLE_LINE = "{line}"
+#: The field with the traceback of an event that another process has logged; its text is a whole line.
+RELAYED_TRACEBACK = "log_relayed_traceback"
 
 #: How deep a field's value is taken apart.
 _DEPTH = 4
@@ -182,7 +195,8 @@ class JsonLines:
 
     def __call__(self, event: LogEvent) -> str:
         failure = event.get("log_failure")
-        text = _plain_text(event)
+        relayed = event.get(RELAYED_TRACEBACK)
+        text = _plain_text(event) if relayed is None else event["line"]
         if not text and failure is None:
             return ""
         when = event.get("log_time", 0.0)
@@ -199,8 +213,10 @@ class JsonLines:
         }
         if failure is not None:
             line["traceback"] = _traceback(event)
+        elif relayed is not None:
+            line["traceback"] = relayed
         if namespace != _LEGACY:
-            is_whole_line = event.get("log_format") == _WHOLE_LINE
+            is_whole_line = event.get("log_format") == _WHOLE_LINE or relayed is not None
             for name, value in event.items():
                 if name[:4] != "log_" and not (is_whole_line and name == "line"):
                     line[f"{name}_" if name in _OWN_NAMES else name] = value
