@@ -172,14 +172,15 @@ class Chat:
         except ValueError:
             self.note("that is too long: one message may have 1 MiB; it was not sent")
             return
-        self._show(Line(Kind.SAID, text, self._me, now))
+        self._show(Line(Kind.SAID, text, self._me, now, is_sealed=cipher is not None))
 
     def note(self, text: str) -> None:
         """Say something about the chat itself."""
         self._screen.show(shown_note(text))
 
     def _show(self, line: Any) -> None:
-        self._screen.show(shown_line(line, self._me, lambda: datetime.now(UTC)))
+        has_secret = self._cipher is not None
+        self._screen.show(shown_line(line, self._me, lambda: datetime.now(UTC), has_secret=has_secret))
 
     def message_received(self, message: Message) -> None:
         from mles_tx.client.lines import Kind, read

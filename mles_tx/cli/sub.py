@@ -108,7 +108,7 @@ def printer(options: SubOptions, channel: str, cipher: "Cipher | None", out: Bin
         if options["raw"]:
             out.write(_opened(message, cipher))
         else:
-            shown = _as_json(line, message) if options["json"] else _as_text(line)
+            shown = _as_json(line, message) if options["json"] else _as_text(line, cipher is not None)
             out.write(shown.encode("utf-8", "replace") + b"\n")
         out.flush()
         return True
@@ -128,14 +128,15 @@ def _opened(message: "Message", cipher: "Cipher | None") -> bytes:
         return b""
 
 
-def _as_text(line: "Line") -> str:
+def _as_text(line: "Line", has_secret: bool) -> str:
     from mles_tx.client.lines import Kind
 
     if line.kind is Kind.FILE:
         return one_row(f"({line.uid} sends {line.text})")
     if line.kind is not Kind.SAID:
         return f"({line.text})"
-    return neutral(line.text if line.uid is None else f"{line.uid}: {line.text}")
+    mark = "(not encrypted) " if has_secret and not line.is_sealed else ""
+    return mark + neutral(line.text if line.uid is None else f"{line.uid}: {line.text}")
 
 
 def _as_json(line: "Line", message: "Message") -> str:
@@ -150,6 +151,7 @@ def _as_json(line: "Line", message: "Message") -> str:
             fields["time"] = line.time.isoformat().replace("+00:00", "Z")
     else:
         fields["data"] = base64.b64encode(message.payload).decode("ascii")
+    fields["sealed"] = line.is_sealed
     fields["replayed"] = message.is_replayed
     return json.dumps(fields)
 
