@@ -20,7 +20,7 @@ from mles_tx.protocol.dedup import DigestMemory
 from .chat_lines import shown_line, shown_note, status_note
 from .cipher import cipher_for
 from .client_options import ClientOptions
-from .client_running import run
+from .client_running import require_streams, run
 from .terminal import close_output
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def remembered_uid(given: str | None, directory: Path) -> str:
 
 def chat(options: ChatOptions) -> NoReturn:
     """Talk until somebody leaves, and exit."""
+    require_streams("mles-tx chat")
     try:
         options.config(options["channel"])  # a wrong name is not remembered
         uid = remembered_uid(options["uid"], platformdirs.user_state_path("mles-tx"))

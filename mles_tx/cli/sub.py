@@ -16,7 +16,7 @@ from mles_tx.service.parsing import whole_number
 
 from .cipher import cipher_for
 from .client_options import ClientOptions
-from .client_running import Failed, run
+from .client_running import require_streams, run
 from .terminal import close_output, neutral, one_row
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class SubOptions(ClientOptions):
 
 def sub(options: SubOptions) -> NoReturn:
     """Print until it ends, and exit."""
+    require_streams("mles-tx sub")
     try:
         config = options.config(options["channel"], history=options["history"], repeats=Repeats.DROP_REPLAYED)
         secret = options.secret
@@ -160,12 +161,8 @@ def _watch_output(reactor: Any, client: Any) -> Callable[[], None]:
     """End when whoever reads a pipe has gone, also while nothing is said; returns what ends the watching."""
     from twisted.internet.task import LoopingCall
 
-    try:
-        descriptor = sys.stdout.fileno()
-        is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
-    except (OSError, ValueError):
-        raise Failed("standard output is closed") from None
-    if not is_pipe:
+    descriptor = sys.stdout.fileno()
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         return lambda: None
     poll = select.poll()
     poll.register(descriptor, 0)
