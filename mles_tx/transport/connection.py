@@ -57,6 +57,9 @@ class Settings:
 
 _LIVE = State.LIVE
 
+#: To look for it with `super`, for each message, takes as long as to decode a short one.
+_receive = WebSocketConnection.dataReceived
+
 _lines = Lines(f"{__name__}.MlesConnection")
 
 
@@ -105,8 +108,9 @@ class MlesConnection(WebSocketConnection):
         self.write = self._outbox.write
         self.replay = self._outbox.replay
         self._session = Session(factory.settings.keys)
-        if factory.settings.rate_limit:
-            self._rate = MessageRate(factory.settings.rate_limit)
+        self._rate = MessageRate(factory.settings.rate_limit) if factory.settings.rate_limit else None
+        # As in what this is made of: asked for with each message.
+        self._probes, self._others = (), 0
         self._began = factory.clock.seconds()
         factory.metrics.active_connections = len(factory.connections)
         factory.awaiting_header.start(self)
@@ -120,7 +124,7 @@ class MlesConnection(WebSocketConnection):
     def dataReceived(self, data: bytes) -> None:
         self._unanswered = 0
         self._received_bytes += len(data)
-        super().dataReceived(data)
+        _receive(self, data)
         if self._probes:
             self._answer_probes(True)  # unless what came was its close frame: that has answered them
         if self._taken or self._others:

@@ -209,6 +209,7 @@ class TLSServer(TCPServer):
         """Something went wrong in OpenSSL; it is forgotten there, or it would be found by the next connection."""
         with suppress(SSL.Error):
             self._tls._raise_ssl_error(self._ssl, result)  # type: ignore[union-attr]
+        _err_clear_error()  # pyOpenSSL leaves there what the system has said
 
     def writeSomeData(self, data: Any) -> Any:
         send: Any = self._tls.send  # type: ignore[union-attr]
@@ -224,6 +225,7 @@ class TLSServer(TCPServer):
             self._write_wants_read = True
             self.stopWriting()
         except SSL.Error:
+            _err_clear_error()
             return main.CONNECTION_LOST
         return sent
 
@@ -308,6 +310,9 @@ class TLSServer(TCPServer):
         _ssl_clear_mode(self._ssl, _AUTO_RETRY)
         self._tls.set_app_data(certificates)  # for when the client names the server
         self._tls.set_accept_state()
+        # Asked for with each message: Python looks for what stands on the class for twice as long.
+        self._write_wants_read = self.disconnecting = False
+        self.dataBuffer = b""
 
     # -- the end
 
@@ -367,5 +372,5 @@ class TLSServer(TCPServer):
             self.startWriting()
             return False
         except SSL.Error:
-            pass  # there is nobody to be told
+            _err_clear_error()  # there is nobody to be told
         return True

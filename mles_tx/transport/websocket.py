@@ -45,6 +45,9 @@ CLOSE_SECONDS = 5.0
 
 _ORIGIN = re.compile(rb"\r\nOrigin[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
+#: Autobahn's, from where they are found at once.
+_OPEN, _CLOSED = WebSocketProtocol.STATE_OPEN, WebSocketProtocol.STATE_CLOSED
+
 _REASON_OF_CODE: Mapping[int, CloseReason] = {
     1002: CloseReason.PROTOCOL_ERROR,
     1007: CloseReason.INVALID_UTF8,
@@ -117,6 +120,8 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         )
         self.transport.registerProducer(self._outbox, True)
         self.factory.connections.add(self)
+        # Asked for with each message: Python looks for what stands on the class for twice as long.
+        self.inside_message, self.current_frame = False, None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._is_behind and self.state == self.STATE_OPEN and not self.factory.parsing.is_crowded:
@@ -130,10 +135,10 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         self.factory.forget(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self.state == self.STATE_CLOSED:
+        if self.state == _CLOSED:
             return  # it is read for the end of the stream alone, and Autobahn would keep what comes
         try:
-            if self.fast_lane and not self.data:
+            if not self.data and self.fast_lane:
                 data = self._decode_run(data)
             if data:
                 self._dataReceived(data)
@@ -186,12 +191,12 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
 
     def _decode_run(self, data: bytes) -> bytes:
         """Take the fast lane, if a message may begin here; returns what is left for Autobahn."""
-        if self.state == self.STATE_OPEN and self.current_frame is None and not self.inside_message:
+        if self.state == _OPEN and self.current_frame is None and not self.inside_message:
             frames, size = decode_run(data)
             if frames:
                 self.messages(frames)
                 data = data[size:]
-            if data and self.state == self.STATE_OPEN:
+            if data and self.state == _OPEN:
                 # Not more than one in a read: the others have Autobahn's share of the turn.
                 control = lone_control(data)
                 if control is not None:
