@@ -1,18 +1,19 @@
 """The client library with a real server: links that are cut, a server that restarts, certificates."""
 
 import hashlib
-import os
 import signal
 import ssl
 import sys
 from pathlib import Path
+
+from tests import rounds
 
 from .processes import WAIT, Process, server_environ
 from .relay import Relay
 from .support import LOCAL, SECURE, IntegrationTestCase
 
 #: Messages of a run: in a long one the ten thousand that are promised.
-NUMBER = 10_000 if os.environ.get("TESTS_LONG") else 1_000
+NUMBER = rounds(1_000, 10_000)
 
 PROGRAM = str(Path(__file__).with_name("library_program.py"))
 ROOT = Path(__file__).parents[2]
