@@ -30,14 +30,10 @@ class LibraryTests(IntegrationTestCase):
     def test_cuts(self) -> None:
         """Links of both are cut at random, in the middle of frames: each message comes once, and in order."""
         server = self.start_server(*LOCAL, "--rate-limit", "0", "--limit", str(NUMBER))
-        most = NUMBER * (4 if NUMBER > 1_000 else 12)
-        relays = Relay(server, 1, most), Relay(server, 2, most)
+        relays = Relay(server, 1, 2_000), Relay(server, 2, 2_000)
         for relay in relays:
             self.addCleanup(relay.stop)
         program = self.program(PROGRAM, relays[0].url, relays[1].url, str(NUMBER), "100")
-        program.expect(f"heard {NUMBER // 2}$", 20 * WAIT)
-        for relay in relays:
-            relay.is_cutting = False
         self.assertEqual(program.wait(20 * WAIT), 0, program.output)
         self.assertTrue(program.output.endswith("in order\n"), program.output)
         self.assertGreater(min(relay.cuts for relay in relays), 0)
