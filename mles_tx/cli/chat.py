@@ -20,7 +20,7 @@ from mles_tx.protocol.dedup import DigestMemory
 from .chat_lines import shown_line, shown_note, status_note
 from .cipher import cipher_for
 from .client_options import ClientOptions
-from .client_running import run
+from .client_running import require_streams, run
 from .terminal import close_output
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def remembered_uid(given: str | None, directory: Path) -> str:
 
 def chat(options: ChatOptions) -> NoReturn:
     """Talk until somebody leaves, and exit."""
+    require_streams("mles-tx chat")
     try:
         options.config(options["channel"])  # a wrong name is not remembered
         uid = remembered_uid(options["uid"], platformdirs.user_state_path("mles-tx"))
@@ -172,14 +173,15 @@ class Chat:
         except ValueError:
             self.note("that is too long: one message may have 1 MiB; it was not sent")
             return
-        self._show(Line(Kind.SAID, text, self._me, now))
+        self._show(Line(Kind.SAID, text, self._me, now, is_sealed=cipher is not None))
 
     def note(self, text: str) -> None:
         """Say something about the chat itself."""
         self._screen.show(shown_note(text))
 
     def _show(self, line: Any) -> None:
-        self._screen.show(shown_line(line, self._me, lambda: datetime.now(UTC)))
+        has_secret = self._cipher is not None
+        self._screen.show(shown_line(line, self._me, lambda: datetime.now(UTC), has_secret=has_secret))
 
     def message_received(self, message: Message) -> None:
         from mles_tx.client.lines import Kind, read

@@ -49,7 +49,9 @@ def name_style(uid: str) -> str:
     return NAME_STYLES[digest(uid.encode("utf-8", "replace")) % len(NAME_STYLES)]
 
 
-def shown_line(line: "Line", me: str, now: Callable[[], datetime], zone: tzinfo | None = None) -> Shown:
+def shown_line(
+    line: "Line", me: str, now: Callable[[], datetime], zone: tzinfo | None = None, *, has_secret: bool = False
+) -> Shown:
     """A message as it is shown.
 
     Args:
@@ -57,6 +59,7 @@ def shown_line(line: "Line", me: str, now: Callable[[], datetime], zone: tzinfo 
         me: the uid of who sits here.
         now: the time of one that does not say its own.
         zone: where the clock on the wall is; None: the system's.
+        has_secret: whether what is said here is to be encrypted: then what is not, is marked.
     """
     from mles_tx.client.lines import Kind
 
@@ -68,11 +71,12 @@ def shown_line(line: "Line", me: str, now: Callable[[], datetime], zone: tzinfo 
         return Shown((time, ("note", f"{uid} sends {one_row(line.text)}")))
     if line.kind is not Kind.SAID:
         return Shown((time, ("note", f"({line.text})")))
+    clear: tuple[Piece, ...] = (("note", "(not encrypted) "),) if has_secret and not line.is_sealed else ()
     text = neutral(line.text).replace("\n", f"\n{_INDENT}")
     if uid is None:
-        return Shown((time, ("", text)))
+        return Shown((time, *clear, ("", text)))
     style = "me" if line.uid == me else name_style(uid)
-    return Shown((time, (style, f"{uid}: "), ("", text)))
+    return Shown((time, *clear, (style, f"{uid}: "), ("", text)))
 
 
 def _clock(time: datetime | None, now: Callable[[], datetime], zone: tzinfo | None) -> str:

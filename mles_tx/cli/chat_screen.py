@@ -71,6 +71,7 @@ class TerminalScreen:
     def __init__(self, me: str) -> None:
         try:
             from prompt_toolkit import PromptSession
+            from prompt_toolkit.key_binding import KeyBindings
             from prompt_toolkit.patch_stdout import patch_stdout
             from prompt_toolkit.styles import Style
         except ImportError:
@@ -80,8 +81,20 @@ class TerminalScreen:
             | {"time": "ansibrightblack", "note": "ansibrightblack italic", "me": "bold", "prompt": "bold"}
         )
         self._patch_stdout = patch_stdout
+        bindings = KeyBindings()
+
+        @bindings.add("c-@")
+        def leave(event: Any) -> None:
+            # A Ctrl-D pressed while a message is shown arrives as NUL: the terminal has taken it for an end of input.
+            if not event.current_buffer.text:
+                event.app.exit(exception=EOFError)
+
         self._session: Any = PromptSession(
-            [("class:prompt", f"{me}> ")], style=self._style, erase_when_done=True, reserve_space_for_menu=0
+            [("class:prompt", f"{me}> ")],
+            style=self._style,
+            erase_when_done=True,
+            reserve_space_for_menu=0,
+            key_bindings=bindings,
         )
 
     def show(self, shown: Shown) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from mles_tx.client.config import ClientConfigError
 
-__all__ = ["INTERRUPTED", "Failed", "run"]
+__all__ = ["INTERRUPTED", "Failed", "require_streams", "run"]
 
 #: The exit code after Ctrl-C, as shells have it.
 INTERRUPTED = 130
@@ -18,6 +18,12 @@ Main = Callable[[Any], Coroutine[Any, Any, int]]
 
 class Failed(Exception):
     """The command has failed; the text is the line that says why."""
+
+
+def require_streams(command: str) -> None:
+    """Exit with a line when standard input or output is closed."""
+    if sys.stdin is None or sys.stdout is None:
+        sys.exit(f"{command}: standard input or output is closed; leave them open")
 
 
 def run(

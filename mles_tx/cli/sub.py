@@ -16,7 +16,7 @@ from mles_tx.service.parsing import whole_number
 
 from .cipher import cipher_for
 from .client_options import ClientOptions
-from .client_running import Failed, run
+from .client_running import require_streams, run
 from .terminal import close_output, neutral, one_row
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class SubOptions(ClientOptions):
 
 def sub(options: SubOptions) -> NoReturn:
     """Print until it ends, and exit."""
+    require_streams("mles-tx sub")
     try:
         config = options.config(options["channel"], history=options["history"], repeats=Repeats.DROP_REPLAYED)
         secret = options.secret
@@ -108,7 +109,7 @@ def printer(options: SubOptions, channel: str, cipher: "Cipher | None", out: Bin
         if options["raw"]:
             out.write(_opened(message, cipher))
         else:
-            shown = _as_json(line, message) if options["json"] else _as_text(line)
+            shown = _as_json(line, message) if options["json"] else _as_text(line, cipher is not None)
             out.write(shown.encode("utf-8", "replace") + b"\n")
         out.flush()
         return True
@@ -128,14 +129,15 @@ def _opened(message: "Message", cipher: "Cipher | None") -> bytes:
         return b""
 
 
-def _as_text(line: "Line") -> str:
+def _as_text(line: "Line", has_secret: bool) -> str:
     from mles_tx.client.lines import Kind
 
     if line.kind is Kind.FILE:
         return one_row(f"({line.uid} sends {line.text})")
     if line.kind is not Kind.SAID:
         return f"({line.text})"
-    return neutral(line.text if line.uid is None else f"{line.uid}: {line.text}")
+    mark = "(not encrypted) " if has_secret and not line.is_sealed else ""
+    return mark + neutral(line.text if line.uid is None else f"{line.uid}: {line.text}")
 
 
 def _as_json(line: "Line", message: "Message") -> str:
@@ -150,6 +152,7 @@ def _as_json(line: "Line", message: "Message") -> str:
             fields["time"] = line.time.isoformat().replace("+00:00", "Z")
     else:
         fields["data"] = base64.b64encode(message.payload).decode("ascii")
+    fields["sealed"] = line.is_sealed
     fields["replayed"] = message.is_replayed
     return json.dumps(fields)
 
@@ -158,12 +161,8 @@ def _watch_output(reactor: Any, client: Any) -> Callable[[], None]:
     """End when whoever reads a pipe has gone, also while nothing is said; returns what ends the watching."""
     from twisted.internet.task import LoopingCall
 
-    try:
-        descriptor = sys.stdout.fileno()
-        is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
-    except (OSError, ValueError):
-        raise Failed("standard output is closed") from None
-    if not is_pipe:
+    descriptor = sys.stdout.fileno()
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         return lambda: None
     poll = select.poll()
     poll.register(descriptor, 0)

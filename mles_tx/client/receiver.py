@@ -27,6 +27,7 @@ class Receiver:
 
     Attributes:
         since: digests of the last frames that came, oldest first, without join frames.
+        has_looked: whether some of a replay has come, and it does not seem to be over.
         is_paused: whether nothing is to be passed on.
     """
 
@@ -42,6 +43,7 @@ class Receiver:
         self._replay = Replay(self._received, outbox)
         self._held: deque[Message] = deque()
         self._in_replay = True
+        self.has_looked = False
         self._collected: list[tuple[bytes, bool]] | None = None
         self._resumes = False  # whether this link was asked for what came since
         self._is_resumed = False  # whether one that was so has sent nothing again
@@ -63,7 +65,7 @@ class Receiver:
         known = DigestMemory(1) if self._resumes and self._is_resumed else self._received
         self._replay = Replay(known, self._outbox)
         self._in_replay = True
-        self._has_repeats = False
+        self.has_looked = self._has_repeats = False
 
     def settle(self) -> None:
         """The replay seems to be over."""
@@ -71,7 +73,7 @@ class Receiver:
         for payload, is_binary in collected or ():
             self.received(payload, is_binary)
         self._replay.end()
-        self._in_replay = False
+        self._in_replay = self.has_looked = False
         self._is_resumed = self._is_resumed or (self._resumes and not self._has_repeats)
 
     def resume(self) -> None:
@@ -98,6 +100,7 @@ class Receiver:
         is_repeat = kind is Kind.REPEAT or (self._repeats is Repeats.DROP and known in self._received)
         if not is_repeat:
             self._received.record(known)
+            self.has_looked = self.has_looked or (self._in_replay and not joins)
             if not joins:
                 self.since.append(known)
         elif self._repeats is not Repeats.KEEP:

@@ -32,6 +32,14 @@ class ShownTests(SynchronousTestCase):
         for line, text in SHOWN:
             self.assertEqual((line, plain(shown_line(line, "me", lambda: NOW, UTC))), (line, text))
 
+    def test_not_encrypted(self) -> None:
+        """Where there is a secret, what was said without it is marked."""
+        clear, sealed = Line(Kind.SAID, "x", "bob", NOW), Line(Kind.SAID, "x", "bob", NOW, True)
+        self.assertEqual(
+            [plain(shown_line(line, "me", lambda: NOW, UTC, has_secret=True)) for line in (clear, sealed)],
+            ["12:30 (not encrypted) bob: x", "12:30 bob: x"],
+        )
+
     def test_zone(self) -> None:
         """Times are those of the clock on the wall."""
         zone = timezone(timedelta(hours=13))

@@ -6,6 +6,8 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mles_tx.cli.client_running import require_streams
+
 PROGRAM = """
 import asyncio, sys
 from twisted.internet.defer import Deferred
@@ -25,6 +27,17 @@ CASES = (
     ("raise BrokenPipeError", 1, ""),
     ("raise ValueError('oops')", 1, "ValueError: oops"),
 )
+
+
+class StreamsTests(SynchronousTestCase):
+    """Standard input and output."""
+
+    def test_closed(self) -> None:
+        """Where one of them is closed the line says so."""
+        require_streams("mles-tx x")
+        for name in ("stdin", "stdout"):
+            self.patch(sys, name, None)
+            self.assertIn("is closed", str(self.assertRaises(SystemExit, require_streams, "mles-tx x").code))
 
 
 class RunTests(SynchronousTestCase):

@@ -1,6 +1,6 @@
 """Standard input."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,7 +40,6 @@ class InputReaderTests(SynchronousTestCase):
         self.assertEqual(reader(b"abc", b"def").all(4), b"abcd")
         self.assertEqual(reader().all(9), b"")
 
-    @settings(deadline=None, database=None)
     @given(st.lists(st.binary(min_size=1, max_size=9)))
     def test_cuts(self, pieces: list[bytes]) -> None:
         """However input is cut, its lines are the same."""

@@ -71,16 +71,18 @@ class PrinterTests(SynchronousTestCase):
     def test_sealed(self) -> None:
         """With the secret sealed lines are opened, and others named."""
         lines = self.printed(cipher=CIPHER)[1].decode().splitlines()
+        self.assertEqual(lines[0], "(not encrypted) plain")
         self.assertEqual(lines[2:], ["(2 bytes sealed with another secret)", "alice: hello"])
 
     def test_json(self) -> None:
         """As JSON a line has all that is known."""
         lines = [json.loads(line) for line in self.printed("--json")[1].splitlines()]
-        self.assertEqual(lines[0], {"text": "plain", "replayed": True})
+        self.assertEqual(lines[0], {"text": "plain", "sealed": False, "replayed": True})
         self.assertEqual(
-            lines[1], {"text": "hi\x1b[31m", "uid": "bob", "time": "2026-11-22T12:00:00Z", "replayed": False}
+            lines[1],
+            {"text": "hi\x1b[31m", "uid": "bob", "time": "2026-11-22T12:00:00Z"} | {"sealed": False, "replayed": False},
         )
-        self.assertEqual(lines[2], {"data": "AP8=", "replayed": False})
+        self.assertEqual(lines[2], {"data": "AP8=", "sealed": False, "replayed": False})
 
     def test_raw(self) -> None:
         """Raw, it prints the bytes, and of sealed messages what is in them."""

@@ -1,6 +1,6 @@
 """Text of others on a terminal."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,7 +25,6 @@ class NeutralTests(SynchronousTestCase):
         ):
             self.assertEqual((text, neutral(text)), (text, shown))
 
-    @settings(deadline=None, database=None)
     @given(st.text())
     def test_anything(self, text: str) -> None:
         """Whatever it is: no control character is left, and on one row none at all."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -43,14 +43,12 @@ class CipherTests(SynchronousTestCase):
         cipher = Cipher(KEY)
         self.assertEqual(len({cipher.seal(b"x") for _ in range(100)}), 100)
 
-    @settings(deadline=None, database=None)
     @given(st.binary(max_size=300))
     def test_round(self, plaintext: bytes) -> None:
         """What was sealed is opened, whatever it is."""
         cipher = Cipher(KEY)
         self.assertEqual(cipher.open(cipher.seal(plaintext)), plaintext)
 
-    @settings(deadline=None, database=None)
     @given(st.integers(0, len(SEALED) + 23), st.integers(1, 255))
     def test_changed(self, at: int, flip: int) -> None:
         """A frame of which a bit was changed is opened by nobody."""
@@ -58,7 +56,6 @@ class CipherTests(SynchronousTestCase):
         frame[at] ^= flip
         self.assertRaises(WrongSecret, Cipher(KEY).open, bytes(frame))
 
-    @settings(deadline=None, database=None)
     @given(st.binary(max_size=100))
     def test_anything(self, frame: bytes) -> None:
         """Anything else is not opened, and nothing else happens."""

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -101,7 +101,6 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(read(frame, "news", None), Line(Kind.BINARY, "50 bytes of binary data"))
         self.assertEqual(read(frame, "news", Cipher(KEY)).kind, Kind.SEALED)
 
-    @settings(deadline=None, database=None)
     @given(st.text(min_size=1).filter(lambda text: not text.startswith("{")), st.text(alphabet="abc :", min_size=1))
     def test_round(self, text: str, uid: str) -> None:
         """What one chat says another one reads."""
@@ -111,7 +110,6 @@ class LineTests(SynchronousTestCase):
             sealed = Message(sealed_line(cipher, uid, text, NOON), True, 0)
             self.assertEqual(read(sealed, "news", cipher), Line(Kind.SAID, text, uid, NOON, True))
 
-    @settings(deadline=None, database=None)
     @given(st.text())
     def test_anything(self, text: str) -> None:
         """Whatever a text frame holds, it is a line."""

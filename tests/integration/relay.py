@@ -12,18 +12,17 @@ __all__ = ["Relay"]
 
 
 class Relay:
-    """Passes bytes on, and cuts each link after a random number of them.
+    """Passes bytes on, and cuts each link after a random number of them; later ones live longer, so that it ends.
 
     Args:
         server: where it goes to.
         seed: of the random numbers.
-        most: bytes after which a link is cut at the latest, in either direction.
+        most: bytes after which the first link is cut at the latest, both directions together.
     """
 
     def __init__(self, server: Reachable, seed: int, most: int) -> None:
         self.target = server.port
         self.cuts = 0
-        self.is_cutting = True
         self._random = Random(seed)
         self._most = most
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -57,17 +56,17 @@ class Relay:
                     near.close()
                     continue
                 left = [self._random.randrange(500, self._most)]
+                self._most += self._most // 2
                 for source, sink in ((near, far), (far, near)):
                     threading.Thread(target=self._pass_on, args=(source, sink, left), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, left: list[int]) -> None:
         with suppress(OSError):
             while data := source.recv(4096):
-                if self.is_cutting:
-                    data = data[: max(0, left[0])]  # what is behind is lost
-                    left[0] -= len(data)
+                data = data[: max(0, left[0])]  # what is behind is lost
+                left[0] -= len(data)
                 sink.sendall(data)
-                if self.is_cutting and left[0] <= 0:
+                if left[0] <= 0:
                     self.cuts += 1
                     break
         for side in (source, sink):

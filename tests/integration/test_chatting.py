@@ -64,8 +64,10 @@ class Terminal:
 
     def wait(self) -> int:
         """Its end."""
+        end = time.monotonic() + 2 * WAIT
         while self.read():
-            pass
+            if time.monotonic() > end:
+                raise AssertionError(f"it does not end:\n{self.output.decode('utf-8', 'replace')}")
         return self.process.wait(WAIT)
 
     def stop(self) -> None:

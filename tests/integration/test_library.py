@@ -1,18 +1,19 @@
 """The client library with a real server: links that are cut, a server that restarts, certificates."""
 
 import hashlib
-import os
 import signal
 import ssl
 import sys
 from pathlib import Path
+
+from tests import rounds
 
 from .processes import WAIT, Process, server_environ
 from .relay import Relay
 from .support import LOCAL, SECURE, IntegrationTestCase
 
 #: Messages of a run: in a long one the ten thousand that are promised.
-NUMBER = 10_000 if os.environ.get("TESTS_LONG") else 1_000
+NUMBER = rounds(1_000, 10_000)
 
 PROGRAM = str(Path(__file__).with_name("library_program.py"))
 ROOT = Path(__file__).parents[2]
@@ -29,14 +30,10 @@ class LibraryTests(IntegrationTestCase):
     def test_cuts(self) -> None:
         """Links of both are cut at random, in the middle of frames: each message comes once, and in order."""
         server = self.start_server(*LOCAL, "--rate-limit", "0", "--limit", str(NUMBER))
-        most = NUMBER * (4 if NUMBER > 1_000 else 12)
-        relays = Relay(server, 1, most), Relay(server, 2, most)
+        relays = Relay(server, 1, 2_000), Relay(server, 2, 2_000)
         for relay in relays:
             self.addCleanup(relay.stop)
         program = self.program(PROGRAM, relays[0].url, relays[1].url, str(NUMBER), "100")
-        program.expect(f"heard {NUMBER // 2}$", 20 * WAIT)
-        for relay in relays:
-            relay.is_cutting = False
         self.assertEqual(program.wait(20 * WAIT), 0, program.output)
         self.assertTrue(program.output.endswith("in order\n"), program.output)
         self.assertGreater(min(relay.cuts for relay in relays), 0)

@@ -1,6 +1,6 @@
 """The memory of digests."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -56,7 +56,6 @@ class DigestMemoryTests(SynchronousTestCase):
         self.assertEqual((MAX_DIGESTS, len(memory), 9 in memory, 10 in memory), (40_000, 40_000, False, True))
         self.assertRaises(ValueError, DigestMemory, 0)
 
-    @settings(deadline=None, database=None)
     @given(st.integers(1, 6), st.lists(st.tuples(st.booleans(), st.integers(0, 7))))
     def test_like_a_list(self, size: int, steps: list[tuple[bool, int]]) -> None:
         """It does what a list of the last digests would do."""
