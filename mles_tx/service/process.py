@@ -9,8 +9,10 @@ It must not know whether it serves by itself or has others do it.
 import os
 import signal
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, MutableMapping
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -138,6 +140,11 @@ class OwnProcess(Service):
         if self._program_log is not None:
             self._program_log.set_level(level)
 
+    def look_after_log(self) -> None:
+        """Write what the log has held back for a while."""
+        if self._program_log is not None:
+            self._program_log.settle(time.time())
+
     def privilegedStartService(self) -> None:
         try:
             super().privilegedStartService()
@@ -222,6 +229,8 @@ class OwnProcess(Service):
 
     def _stopped(self, result: Any) -> Any:
         self.notify.stop()
+        if self._program_log is not None:
+            self._program_log.settle(inf)  # nothing is held back any longer
         return result
 
     def tell_ready(self) -> None:

@@ -139,8 +139,12 @@ class Supervision(MultiService):
     def _log_metrics(self) -> None:
         self._log.info("metrics: {metrics}", metrics=self._totals.snapshot(self._reports()))
 
+    def look_after_log(self) -> None:
+        """Called every ten seconds, to write what is held back."""
+
     def _round(self) -> None:
         self._timer = self._reactor.callLater(_ROUND_SECONDS, self._round)
+        self.look_after_log()
         asked = self._ask()
         if self.config.metrics_logging:
             asked.addCallback(lambda _: self._log_metrics())

@@ -1,5 +1,6 @@
 """What is announced on a channel, taken apart."""
 
+import re
 from typing import NamedTuple
 
 from .entries import Entry
@@ -8,6 +9,10 @@ __all__ = ["Announced", "HeldNews", "announced"]
 
 #: Bytes of announcements that wait while a stream is read; beyond, they are read as well.
 _HELD_BYTES = 4 * 1024 * 1024
+
+
+#: The id of an entry: milliseconds and a number, 64 bits each.
+_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 
 
 class Announced(NamedTuple):
@@ -32,6 +37,8 @@ def announced(data: bytes) -> Announced:
     """
     head, _, body = data.partition(b"\n")
     epoch, before, entry_id = head.split(b" ")
+    if _ID.fullmatch(before) is None or _ID.fullmatch(entry_id) is None:
+        raise ValueError("these are no places in a stream")
     return Announced(epoch, before, Entry(entry_id, body))
 
 
