@@ -31,6 +31,7 @@ _RESULTS = Path(__file__).parent / "results"
 LOADS = (
     Workload("saturated", "1x100, P1, W32: saturated fan-out", window=32),
     Workload("deep", "1x100, P1, W256: the same, deeper window", window=256),
+    Workload("large", "1x1000, P1, W256: many members", subscribers=1000, window=256),
     Workload("one-at-a-time", "1x100, P1, W1: one message at a time", window=1),
     Workload("small-channels", "100x1, P1, W8: many small channels", channels=100, subscribers=1, window=8),
     Workload("publish", "1x1, P8, W256: messages on one channel", subscribers=1, publishers=8, window=256),

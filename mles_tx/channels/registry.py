@@ -291,13 +291,17 @@ class ChannelRegistry:
 
     def _has_room_for(self, name: str) -> bool:
         """Whether there may be members on one channel more; another one is forgotten for it if need be."""
-        if len(self._channels) >= self.max_channels:
-            return False
-        return name in self._history.channels() or not self._is_full() or self._history.forget_one()
-
-    def _is_full(self) -> bool:
         # Nearly every channel with members has a history: the larger of both numbers is about that of all channels.
-        return self._count_all(max(len(self._channels), len(self._history.channels()))) >= self.max_channels
+        remembered = self._history.channels()
+        elsewhere = self._count_elsewhere()
+        if len(self._channels) + elsewhere >= self.max_channels:
+            return False
+        return name in remembered or len(remembered) + elsewhere < self.max_channels or self._history.forget_one()
+
+    def _count_elsewhere(self) -> int:
+        """How many channels there are elsewhere, which learns how many there are here."""
+        here = max(len(self._channels), len(self._history.channels()))
+        return self._count_all(here) - here
 
     def _member(self, name: str, uid: str) -> IMember | None:
         channel = self._channels.get(name)
@@ -326,4 +330,4 @@ class ChannelRegistry:
             self._history.sweep()
         except Exception:
             self._log.failure("idle channels could not be looked for")
-        self._is_full()  # so that others learn how many have gone
+        self._count_elsewhere()  # so that others learn how many have gone

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from math import inf
@@ -20,7 +21,7 @@ from prometheus_client.registry import Collector
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger, globalLogBeginner
+from twisted.logger import LogEvent, Logger, globalLogBeginner
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -34,7 +35,7 @@ from ..changing import with_live_of
 from ..config import ConfigError, ServerConfig
 from ..exported import read_all, running_versions
 from ..lag import ReactorLag
-from ..logs import Log, log_to
+from ..logs import JsonLines, Log
 from ..options import Options
 from ..part import Part, share_of
 from ..resources import raise_descriptor_limit
@@ -44,7 +45,7 @@ from .shared import SharedMemory, SharedWindow
 from .totals import process_readings
 from .wire import MEMORY, SOCKETS, Given, Lines, decode, encode
 
-__all__ = ["Worker", "main"]
+__all__ = ["Worker", "main", "pipe_log"]
 
 #: Seconds waited for the history before connections are accepted: who comes back wants it.
 _HISTORY_SECONDS = 2.0
@@ -306,7 +307,7 @@ def main() -> None:
     follow_monotonic_time(reactor)
     lean_turns(reactor)
     raise_descriptor_limit()
-    log = log_to(partial(_write, 2), "json", "info")
+    log = pipe_log(2)
     globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
     worker = Worker(reactor, log, SharedMemory(MEMORY))
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, lambda *_: reactor.callFromThread(worker.stop, False))
@@ -315,9 +316,17 @@ def main() -> None:
     reactor.run(installSignalHandlers=False)
 
 
-def _write(descriptor: int, line: bytes) -> None:
-    while line:
-        line = line[os.write(descriptor, line) :]
+def pipe_log(descriptor: int) -> Log:
+    """A log whose events go to the supervisor, each at once: what is to be held back is decided there."""
+    lines = JsonLines()
+
+    def observe(event: LogEvent) -> None:
+        line = lines(event).encode("utf-8", "backslashreplace")
+        with suppress(OSError):  # the supervisor is gone
+            while line:
+                line = line[os.write(descriptor, line) :]
+
+    return Log(observe, "info")
 
 
 if __name__ == "__main__":
