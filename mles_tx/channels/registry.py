@@ -32,6 +32,9 @@ DEFAULT_MAX_CHANNELS = 100_000
 _SWEEP_SECONDS = 60.0
 
 
+_tuple = tuple.__new__
+
+
 @implementer(ICommitted, IHolders)
 class ChannelRegistry:
     """The channels and who is on them.
@@ -165,18 +168,21 @@ class ChannelRegistry:
         if header.receive:
             member.replay(self._history.replay(channel.name, header.uid, header.history, header.since))
         frame = encode_message(header.replay, is_binary=False)
-        channel.pending.append(Message(frame, header.uid, member.serial, is_join=True))
-        self._commit(channel)
+        # Alone: members of this program may have said something while they heard the last delivery, or this history.
+        self._append(channel, [Message(frame, header.uid, member.serial, is_join=True)])
 
     def publish(self, member: IMember, frames: Iterable[bytes]) -> None:
         """Take messages; they are delivered at the end of this turn. Ignored when the member has left."""
         channel = member.channel
         if channel is None:
             return
-        if not channel.pending:
+        pending = channel.pending
+        if not pending:
             self._mark(channel)
         uid, serial = member.uid, member.serial
-        channel.pending += [Message(frame, uid, serial, False) for frame in frames]
+        for frame in frames:
+            # Python's way to make a named tuple is a call more, and half of the time.
+            pending.append(_tuple(Message, (frame, uid, serial, False)))
 
     def announce(self, name: str, uid: str, frame: bytes) -> None:
         """Take a message from somebody who is not a member: from the program the server is part of.
@@ -255,18 +261,18 @@ class ChannelRegistry:
         """A channel, new if need be."""
         channel = self._channels.get(name)
         if channel is None:
-            if name not in self._history.channels() and self._is_full() and not self._make_room():
+            if not self._has_room_for(name):
                 raise ProtocolViolation(CloseReason.SERVER_FULL)
             channel = self._channels[name] = Channel(name)
         return channel
 
-    def _make_room(self) -> bool:
-        # When as many have members as there may be at all, there is nothing to look for.
-        return len(self._channels) < self.max_channels and self._history.forget_one()
-
-    def _is_full(self) -> bool:
-        # Nearly every channel with members has a history, so that the larger number is the number of both.
-        return max(len(self._channels), len(self._history.channels())) >= self.max_channels
+    def _has_room_for(self, name: str) -> bool:
+        """Whether there may be members on one channel more; another one is forgotten for it if need be."""
+        # Nearly every channel with members has a history: the larger of both numbers is about that of all channels.
+        if len(self._channels) >= self.max_channels:
+            return False
+        remembered = self._history.channels()
+        return name in remembered or len(remembered) < self.max_channels or self._history.forget_one()
 
     def _member(self, name: str, uid: str) -> IMember | None:
         channel = self._channels.get(name)
@@ -281,10 +287,13 @@ class ChannelRegistry:
     def _commit(self, channel: Channel) -> None:
         batch, channel.pending = channel.pending, []
         if batch:
-            try:
-                self._history.append(channel.name, batch)
-            except Exception:
-                self._log.failure("a history could not be written")
+            self._append(channel, batch)
+
+    def _append(self, channel: Channel, batch: Sequence[Message]) -> None:
+        try:
+            self._history.append(channel.name, batch)
+        except Exception:
+            self._log.failure("a history could not be written")
 
     def _sweep(self) -> None:
         self._sweeping = self._clock.callLater(_SWEEP_SECONDS, self._sweep)

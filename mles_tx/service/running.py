@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, MutableMapping, Sequence
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -115,6 +116,10 @@ class Program(MlesService):
         if self._program_log is not None:
             self._program_log.set_level(level)
 
+    def look_after_log(self) -> None:
+        if self._program_log is not None:
+            self._program_log.settle(time.time())
+
     def privilegedStartService(self) -> None:
         try:
             super().privilegedStartService()
@@ -202,6 +207,8 @@ class Program(MlesService):
 
     def _stopped(self, result: Any) -> Any:
         self.notify.stop()
+        if self._program_log is not None:
+            self._program_log.settle(inf)  # nothing is held back any longer
         return result
 
     def _tell_ready(self) -> None:

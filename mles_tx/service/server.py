@@ -115,6 +115,7 @@ class Housekeeping(Service):
     def _round(self) -> None:
         self._timer = self._reactor.callLater(_ROUND_SECONDS, self._round)
         self._server.listener.admission.sweep()
+        self._server.look_after_log()
         if self._server.config.metrics_logging:
             self.log_metrics()
 
@@ -165,6 +166,9 @@ class MlesService(MultiService):
             self.redirect.setServiceParent(self)
         self.housekeeping = Housekeeping(reactor, self)
         self.housekeeping.setServiceParent(self)
+
+    def look_after_log(self) -> None:
+        """Called every ten seconds, to write what is held back; the log of an embedded server is its program's."""
 
     def _make_admin(self, reactor: Any) -> "AdminListener | None":
         if self.config.admin is None:

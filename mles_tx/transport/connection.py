@@ -23,6 +23,7 @@ from mles_tx.protocol.header import MAX_MESSAGE_BYTES, Header
 from mles_tx.protocol.ratelimit import MessageRate
 from mles_tx.protocol.session import Session, State
 
+from .lines import Lines
 from .origins import OriginPolicy, any_origin
 from .websocket import WebSocketConnection
 
@@ -55,6 +56,11 @@ class Settings:
 
 
 _LIVE = State.LIVE
+
+#: To look for it with `super`, for each message, takes as long as to decode a short one.
+_receive = WebSocketConnection.dataReceived
+
+_lines = Lines(f"{__name__}.MlesConnection")
 
 
 class _Hold(Enum):
@@ -102,8 +108,9 @@ class MlesConnection(WebSocketConnection):
         self.write = self._outbox.write
         self.replay = self._outbox.replay
         self._session = Session(factory.settings.keys)
-        if factory.settings.rate_limit:
-            self._rate = MessageRate(factory.settings.rate_limit)
+        self._rate = MessageRate(factory.settings.rate_limit) if factory.settings.rate_limit else None
+        # As in what this is made of: asked for with each message.
+        self._probes, self._others = (), 0
         self._began = factory.clock.seconds()
         factory.metrics.active_connections = len(factory.connections)
         factory.awaiting_header.start(self)
@@ -117,7 +124,7 @@ class MlesConnection(WebSocketConnection):
     def dataReceived(self, data: bytes) -> None:
         self._unanswered = 0
         self._received_bytes += len(data)
-        super().dataReceived(data)
+        _receive(self, data)
         if self._probes:
             self._answer_probes(True)  # unless what came was its close frame: that has answered them
         if self._taken or self._others:
@@ -168,9 +175,10 @@ class MlesConnection(WebSocketConnection):
         self.factory.registry.publish(self, frames)
 
     def ended(self, reason: CloseReason) -> None:
-        self.factory.metrics.closed[reason.label] += 1
+        metrics = self.factory.metrics
+        metrics.closed[reason.label] += 1
         if reason not in NO_FAULT:
-            self.factory.metrics.total_errors += 1
+            metrics.total_errors += 1
         self.factory.awaiting_header.met(self)
         self.factory.heartbeat.remove(self)
         self._session.close()
@@ -181,10 +189,9 @@ class MlesConnection(WebSocketConnection):
         if self._joined_as is not None:
             uid, channel = self._joined_as
             seconds = self.factory.clock.seconds() - self._began
-            # One field to be formatted instead of six: the line costs half.
-            self._log.info(
-                "{line}",
-                line=f"left: uid {uid}, channel {channel}, member {self.serial}: {reason.label} after {seconds:.1f} s,"
+            _lines.info(
+                self,
+                f"left: uid {uid}, channel {channel}, member {self.serial}: {reason.label} after {seconds:.1f} s,"
                 f" {self._received_bytes} bytes received",
                 uid=uid,
                 channel=channel,
@@ -224,9 +231,9 @@ class MlesConnection(WebSocketConnection):
         self.factory.awaiting_header.met(self)
         self.factory.heartbeat.add(self)
         self._joined_as = uid, channel = header.uid[:_SHOWN], header.channel[:_SHOWN]
-        self._log.info(
-            "{line}",
-            line=f"joined: uid {uid}, channel {channel}, member {self.serial}"
+        _lines.info(
+            self,
+            f"joined: uid {uid}, channel {channel}, member {self.serial}"
             + ("" if self.address is None else f", from {self.address}"),
             uid=uid,
             channel=channel,

@@ -796,6 +796,18 @@ class MaxChannelsTests(_RegistryTests):
             self.registry.join(header("bob", "d"), FakeMember("bob"))
         self.assertIs(caught.exception.reason, CloseReason.SERVER_FULL)
 
+    def test_silent_channels_count(self) -> None:
+        """Members whose channel was forgotten, because nobody spoke on it for a month, take a place all the same."""
+        for channel in "bc":
+            self.join("alice", channel)
+        self.clock.advance(IDLE_SECONDS + 1)
+        self.registry.leave(self.join("eve", "a"))
+        self.history.sweep()
+        self.join("bob", "d")
+        self.assertEqual((self.known, self.registry.active_channels), ({"a", "d"}, 3))
+        _, joining = self.begin("bob", "a")
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
+
     def test_full_in_the_end(self) -> None:
         """Who waited for the holder of its uid, and finds no room when that has gone, is refused as well."""
         holder = self.join("alice", "a")

@@ -1,10 +1,15 @@
 """What is announced on a channel, taken apart."""
 
+import re
 from typing import NamedTuple
 
 from .entries import Entry
 
 __all__ = ["Announced", "announced"]
+
+
+#: The id of an entry: milliseconds and a number, 64 bits each.
+_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 
 
 class Announced(NamedTuple):
@@ -29,4 +34,6 @@ def announced(data: bytes) -> Announced:
     """
     head, _, body = data.partition(b"\n")
     epoch, before, entry_id = head.split(b" ")
+    if _ID.fullmatch(before) is None or _ID.fullmatch(entry_id) is None:
+        raise ValueError("these are no places in a stream")
     return Announced(epoch, before, Entry(entry_id, body))
