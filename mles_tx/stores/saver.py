@@ -36,6 +36,13 @@ CLOSE_SECONDS = 5.0
 
 #: Bytes of messages in one transaction, about: a commit is to be short, whatever waits.
 _GROUP_BYTES = 4 * 1024 * 1024
+_GROUP_MESSAGES = 5000
+
+#: Messages that wait when the thread does not keep up with what is said. From then on it is given time, the more the
+#: further it is behind, up to so many seconds out of each 25 milliseconds.
+_MANY_MESSAGES = 8_000
+_MOST_SECONDS = 0.02
+_BETWEEN_SECONDS = 0.005
 
 #: What a change without messages counts for there.
 _CHANGE_BYTES = 4096
@@ -124,10 +131,12 @@ class Saver:
         self._queue: deque[Queued] = deque()
         self._queue_bytes = 0
         self._group: list[Queued] | None = None  # what is being written
+        self._has_more = False  # whether more waited when the last group was begun
         self._generation = 0  # of the file
         self._timer: IDelayedCall | None = None  # until something is written, or the file is tried again
         self._give_up_timer: IDelayedCall | None = None
         self._retry_seconds = RETRY_SECONDS
+        self._gave_way_at = 0.0
         self._waiting = self._lost = self._faults = 0
         self.fault: str | None = None  #: what is wrong with the file at the moment
 
@@ -264,8 +273,18 @@ class Saver:
         self._queue_bytes += queued.size
         if self._timer is None:
             self._schedule()
-        if self._queue_bytes > BACKLOG_BYTES and not self._strict:
+        if self._strict:
+            return
+        if self._waiting > _MANY_MESSAGES and self.fault is None:
+            self._give_way()
+        if self._queue_bytes > BACKLOG_BYTES:
             self._give_up_oldest()
+
+    def _give_way(self) -> None:
+        """More is said than is written: senders wait for the thread."""
+        if self._clock.seconds() - self._gave_way_at > _BETWEEN_SECONDS:
+            self._thread.give_way(min(_MOST_SECONDS, (self._waiting - _MANY_MESSAGES) / 1e6))
+            self._gave_way_at = self._clock.seconds()
 
     def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         """Call something of the writer that changes nothing."""
@@ -297,16 +316,19 @@ class Saver:
     def _schedule(self) -> None:
         """Write what waits: strict, when this turn is over, relaxed, a little later."""
         if self._queue and self._is_open and not self.is_busy and self._closing is None:
-            self._timer = self._clock.callLater(0 if self._strict else RELAXED_SECONDS, self._write)
+            seconds = 0 if self._strict or self._has_more else RELAXED_SECONDS
+            self._timer = self._clock.callLater(seconds, self._write)
 
     def _write(self) -> None:
         self._timer = None
         self._group = []
-        size = 0
-        while self._queue and size < _GROUP_BYTES:
+        size = count = 0
+        while self._queue and size < _GROUP_BYTES and count < _GROUP_MESSAGES:
             queued = self._queue.popleft()
             self._group.append(queued)
             size += queued.size
+            count += queued.count
+        self._has_more = bool(self._queue)
         self._queue_bytes -= size
         changes = [queued.change for queued in self._group]
         if self.fault is not None:

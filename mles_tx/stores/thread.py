@@ -1,6 +1,7 @@
 """The one thread of a store: what waits for a disk is called there, one after the other."""
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -23,6 +24,9 @@ class SerialThread(Protocol):
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         """Call something when all before it has been called; a Deferred with what comes of it."""
+
+    def give_way(self, seconds: float) -> None:
+        """Let it have the time for itself; Python runs in one thread at a time."""
 
     def stop(self) -> None:
         """End; nothing may be going on."""
@@ -55,6 +59,9 @@ class StoreThread:
         assert self._pool is not None
         called: Deferred[T] = deferToThreadPool(self._reactor, self._pool, function, *args, **kwargs)
         return called
+
+    def give_way(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def stop(self) -> None:
         pool, self._pool = self._pool, None

@@ -138,3 +138,30 @@ class SaverTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """It takes 5 seconds at most."""
         self.assertEqual(CLOSE_SECONDS, 5.0)
+
+    def test_many(self) -> None:
+        """A group has a bound, and while more waits the next one is begun at once."""
+        self.build(strict=False)
+        self.patch(module, "_GROUP_MESSAGES", 3)
+        self.add(*"abcdefg")
+        self.clock.advance(RELAXED_SECONDS)
+        self.thread.run()
+        self.clock.advance(0)
+        self.thread.run()
+        self.assertEqual(self.owner.groups, [["a", "b", "c"], ["d", "e", "f"]])
+        self.clock.advance(0)
+        self.thread.run()
+        self.assertEqual(self.owner.groups[2:], [["g"]])
+
+    def test_more_than_is_written(self) -> None:
+        """Who says more than is written waits for the thread: the longer the more waits, and with moments between."""
+        self.build(strict=False)
+        self.patch(module, "_MANY_MESSAGES", 2)
+        self.clock.advance(1.0)
+        self.add("a", "b")
+        self.assertEqual(self.thread.given, 0.0)
+        self.add("c", "d")
+        self.assertEqual(self.thread.given, 1e-6)
+        self.clock.advance(0.006)
+        self.add("e")
+        self.assertEqual(self.thread.given, 4e-6)

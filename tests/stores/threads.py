@@ -15,6 +15,7 @@ class PromptThread:
     def __init__(self) -> None:
         self.is_running = False
         self.calls = 0
+        self.given = 0.0
 
     def start(self) -> None:
         self.is_running = True
@@ -24,6 +25,9 @@ class PromptThread:
             raise RuntimeError("there is no thread")
         self.calls += 1
         return maybeDeferred(function, *args, **kwargs)
+
+    def give_way(self, seconds: float) -> None:
+        self.given += seconds
 
     def stop(self) -> None:
         self.is_running = False
