@@ -293,14 +293,15 @@ class ChannelRegistry:
         """Whether there may be members on one channel more; another one is forgotten for it if need be."""
         # Nearly every channel with members has a history: the larger of both numbers is about that of all channels.
         remembered = self._history.channels()
-        elsewhere = self._count_elsewhere()
+        elsewhere = self._count_elsewhere(1)
         if len(self._channels) + elsewhere >= self.max_channels:
+            self._count_elsewhere()
             return False
         return name in remembered or len(remembered) + elsewhere < self.max_channels or self._history.forget_one()
 
-    def _count_elsewhere(self) -> int:
-        """How many channels there are elsewhere, which learns how many there are here."""
-        here = max(len(self._channels), len(self._history.channels()))
+    def _count_elsewhere(self, more: int = 0) -> int:
+        """How many channels there are elsewhere, which learns how many there are here, and are to be more."""
+        here = max(len(self._channels), len(self._history.channels())) + more
         return self._count_all(here) - here
 
     def _member(self, name: str, uid: str) -> IMember | None:

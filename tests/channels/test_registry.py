@@ -783,15 +783,15 @@ class MaxChannelsTests(_RegistryTests):
 
         self.registry = ChannelRegistry(self.clock, self.history, max_channels=3, count_all=count_all)
         alice = self.join("alice", "a")
-        self.assertEqual(said, [0])
+        self.assertEqual(said, [1])
         _, joining = self.begin("bob", "b")
         self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
-        self.assertEqual(said, [0, 1])
+        self.assertEqual(said, [1, 2, 1])
         self.join("bob", "a")
-        self.assertEqual((said, alice.reason), ([0, 1], None))
+        self.assertEqual((said, alice.reason), ([1, 2, 1], None))
         self.registry.start()
         self.clock.advance(60)
-        self.assertEqual(said, [0, 1, 1])
+        self.assertEqual(said, [1, 2, 1, 1])
         self.registry.stop()
 
     def test_full(self) -> None:

@@ -65,18 +65,21 @@ class WorkersTestCase(IntegrationTestCase):
         """The number of the worker that serves a member, as the log tells."""
         return int(server.expect(rf"\[worker (\d+) [^\]]*\] joined: uid {re.escape(uid)},")[1])
 
-    def on_each(self, server: Server, workers: int = 2) -> dict[int, Member]:
-        """A member on each worker, by its number."""
+    def on_each(self, server: Server) -> dict[int, Member]:
+        """A member on each worker, by its number: while it connects, the other workers stand still."""
         found: dict[int, Member] = {}
-        for number in range(200):
-            member = self.member(server, f"member {number}", history=0)
-            worker = self.worker_of(server, f"member {number}")
-            if found.setdefault(worker, member) is not member:
-                member.leave()
-                server.expect(f"left: uid member {number},")
-            if len(found) == workers:
-                return found
-        raise AssertionError("all members are on one worker")
+        processes = self.processes(server)
+        for number, process in enumerate(processes, 1):
+            others = [other for other in processes if other != process]
+            for other in others:
+                os.kill(other, signal.SIGSTOP)
+            try:
+                found[number] = self.member(server, f"member {number}", history=0)
+            finally:
+                for other in others:
+                    os.kill(other, signal.SIGCONT)
+            self.assertEqual(self.worker_of(server, f"member {number}"), number)
+        return found
 
     def ask(self, server: Server, path: str) -> tuple[int, str]:
         """What the admin endpoint says."""
