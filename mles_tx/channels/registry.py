@@ -22,6 +22,7 @@ from .channel import Channel
 from .claims import IClaims, IHolders
 from .history import ICommitted, IHistory, Message
 from .member import IMember
+from .refills import NOBODY, Refills
 
 __all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry"]
 
@@ -67,6 +68,7 @@ class ChannelRegistry:
         self._end_of_turn: IDelayedCall | None = None
         self._sweeping: IDelayedCall | None = None
         self._claims = claims
+        self._refills = Refills(history, claims)
         history.start(self)
         if claims is not None:
             claims.attach(self)
@@ -104,7 +106,7 @@ class ChannelRegistry:
         """Make somebody a member: added first, then the history is replayed, then its join frame is remembered.
 
         When its uid is taken, whoever holds it is asked for a sign of life: a holder that gives none is
-        replaced.
+        replaced. Of who has announced history it is decided then whether it is taken (`refill`).
 
         Returns:
             None when that was done at once, as it is when the uid is free; else a Deferred that fires with None, or
@@ -113,12 +115,22 @@ class ChannelRegistry:
         Raises:
             ProtocolViolation: SERVER_FULL; there are too many channels.
         """
+        joining = self._join(header, member)
+        return joining if not header.resync else Deferred.fromCoroutine(self._hear_offer(joining, member))
+
+    def _join(self, header: Header, member: IMember) -> "Deferred[None] | None":
         if self._claims is not None:
             return Deferred.fromCoroutine(self._claim(self._claims, header, member))
         if self._member(header.channel, header.uid) is not None:
             return Deferred.fromCoroutine(self._replace(header, member))
         self._enter(header, member)
         return None
+
+    async def _hear_offer(self, joining: "Deferred[None] | None", member: IMember) -> None:
+        if joining is not None:
+            await joining
+        if member.channel is not None:
+            await self._refills.decide(member.channel, member)
 
     async def _replace(self, header: Header, member: IMember) -> None:
         await self._free(header)
@@ -178,6 +190,26 @@ class ChannelRegistry:
         uid, serial = member.uid, member.serial
         channel.pending += [Message(frame, uid, serial, False) for frame in frames]
 
+    def refill(self, member: IMember, frames: Iterable[bytes]) -> None:
+        """Take messages of a history that a member holds, oldest first; ignored unless it may fill its channel.
+
+        They are passed on like any others.
+        """
+        channel = member.channel
+        if channel is not None and channel.filled_by is member:
+            if not channel.pending:
+                self._mark(channel)
+            messages = [Message(frame, NOBODY, member.serial, False) for frame in frames]
+            channel.pending += messages
+            self.metrics.total_messages_received += len(messages)
+
+    def end_refill(self, member: IMember) -> None:
+        """The history that a member holds has come whole."""
+        channel = member.channel
+        if channel is not None and channel.filled_by is member:
+            self._commit(channel)  # before anybody else may find out that there was nothing
+            self._refills.end(channel, member)
+
     def announce(self, name: str, uid: str, frame: bytes) -> None:
         """Take a message from somebody who is not a member: from the program the server is part of.
 
@@ -197,6 +229,8 @@ class ChannelRegistry:
             return
         member.channel = None
         channel.remove(member)
+        if channel.filled_by is not None:
+            self._refills.end(channel, member)
         self._member_count -= 1
         if self._claims is not None:
             self._claims.release(channel.name, member.uid)
@@ -274,6 +308,7 @@ class ChannelRegistry:
 
     def _mark(self, channel: Channel) -> None:
         """Come back to a channel at the end of this turn."""
+        channel.has_spoken = True
         if not self._dirty:
             self._end_of_turn = self._clock.callLater(0, self.flush)
         self._dirty.append(channel)

@@ -6,7 +6,7 @@ whatever is to be refused. It must not take what Autobahn would refuse.
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha1
 
@@ -27,7 +27,7 @@ _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 _SWITCHING = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n%b"
     b"Sec-WebSocket-Protocol: %b\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 )
 
@@ -82,9 +82,10 @@ def usual_upgrade(head: bytes) -> Upgrade | None:
     return Upgrade(key, protocols, fields.get("origin"))
 
 
-def switching(key: str, protocol: bytes) -> bytes:
+def switching(key: str, protocol: bytes, headers: Mapping[str, str]) -> bytes:
     """The answer to a request with a Sec-WebSocket-Key that names the subprotocol (RFC 6455 section 4.2.2)."""
-    return _SWITCHING % (protocol, b64encode(sha1(key.encode("ascii") + _MAGIC, usedforsecurity=False).digest()))
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("ascii")
+    return _SWITCHING % (more, protocol, b64encode(sha1(key.encode("ascii") + _MAGIC, usedforsecurity=False).digest()))
 
 
 def refusing(code: int, text: str, headers: Iterable[tuple[str, object]] = ()) -> bytes:

@@ -202,7 +202,7 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
             self.data = b""
             self.websocket_protocols = upgrade.protocols
             self.websocket_protocol_in_use = SUBPROTOCOL
-            self.sendData(switching(upgrade.key, SUBPROTOCOL.encode("ascii")))
+            self.sendData(switching(upgrade.key, SUBPROTOCOL.encode("ascii"), self.factory.headers))
             self.state = self.STATE_OPEN
             return
         # Autobahn refuses origins it cannot take apart, and those of apps are among them: it does not get to see any.
