@@ -22,7 +22,7 @@ CLIENT_IMPORTS = ("protocol", "client")
 
 #: The modules and packages that may import a library.
 IMPORTERS = {
-    "autobahn": ("mles_tx.transport.websocket", "mles_tx.client"),
+    "autobahn": ("mles_tx.transport.websocket", "mles_tx.client.link"),
     "txacme": ("mles_tx.transport.certificates",),
     "acme": ("mles_tx.transport.certificates",),
     "josepy": ("mles_tx.transport.certificates",),
@@ -122,7 +122,8 @@ LINES = (
     ("mles_tx.transport.websocket2", "from autobahn.twisted.websocket import WebSocketServerFactory", 1),
     ("mles_tx.transport.door", "import autobahn", 1),
     ("mles_tx.service.server", "def f():\n    import autobahn.twisted", 1),
-    ("mles_tx.client.library", "from autobahn.twisted.websocket import WebSocketClientFactory", 0),
+    ("mles_tx.client.link", "from autobahn.twisted.websocket import WebSocketClientFactory", 0),
+    ("mles_tx.client.library", "from autobahn.twisted.websocket import WebSocketClientFactory", 1),
     ("mles_tx.transport.certificates.store", "from txacme.interfaces import ICertificateStore", 0),
     ("mles_tx.transport.certificates.__init__", "import txacme", 0),
     ("mles_tx.transport.tls", "import txacme.service", 1),

@@ -9,7 +9,7 @@ It must not know who closes, or how.
 
 from enum import Enum
 
-__all__ = ["NO_FAULT", "CloseReason", "ProtocolViolation"]
+__all__ = ["NO_FAULT", "CloseReason", "ProtocolViolation", "may_retry"]
 
 
 class CloseReason(Enum):
@@ -66,6 +66,17 @@ class CloseReason(Enum):
 NO_FAULT = frozenset(
     (CloseReason.LEFT, CloseReason.CONNECTION_LOST, CloseReason.SERVER_STOPPING, CloseReason.SERVER_RESTARTING)
 )
+
+#: Codes of the table; those that stand there more than once agree.
+_RETRY = {reason.code: reason.retry for reason in CloseReason}
+
+#: What others close with, or what a connection seems closed with that had no close frame (RFC 6455 section 7.4.1).
+_RETRY |= {1005: True, 1014: True, 1015: True}
+
+
+def may_retry(code: int) -> bool:
+    """Whether a client does well to connect again by itself after a close code, also one that is not in the table."""
+    return _RETRY.get(code, 3000 <= code < 3500 or 4000 <= code < 4500)
 
 
 class ProtocolViolation(Exception):
