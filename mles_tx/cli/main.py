@@ -12,6 +12,7 @@ from .doctor import DoctorOptions, doctor
 from .health import HealthOptions, health
 from .history import HistoryOptions, history
 from .install_unit import InstallUnitOptions, install_unit
+from .proxy import ProxyOptions, proxy
 from .serve import serve
 
 __all__ = ["main"]
@@ -23,6 +24,7 @@ class _Options(usage.Options):
     synopsis = "Usage: mles-tx"
     subCommands = (
         ["serve", None, ServeOptions, "Run a server in the foreground, until Ctrl-C."],
+        ["proxy", None, ProxyOptions, "Pass on what is said on a channel between servers, or to MQTT and back."],
         ["history", None, HistoryOptions, "Look into the file of a history, also while a server uses it."],
         ["doctor", None, DoctorOptions, "Look at what a first certificate depends on, before it is ordered."],
         ["health", None, HealthOptions, "Ask a running server whether it is ready, or alive."],
@@ -38,7 +40,7 @@ class _Options(usage.Options):
 
     def postOptions(self) -> None:
         if self.subCommand is None:
-            raise usage.UsageError("a subcommand is needed: serve, doctor, health, history or install-unit")
+            raise usage.UsageError("a subcommand is needed: serve, proxy, doctor, health, history or install-unit")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         health(options.subOptions)
     elif options.subCommand == "install-unit":
         install_unit(options.subOptions)
+    elif options.subCommand == "proxy":
+        proxy(options.subOptions)
     elif options.subCommand == "history":
         history(options.subOptions)
     else:

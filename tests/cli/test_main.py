@@ -14,7 +14,7 @@ from mles_tx.service.options import Options
 
 #: Arguments, line on standard error.
 BAD = (
-    ("", "mles-tx: a subcommand is needed: serve, doctor, health, history or install-unit; --help says more\n"),
+    ("", "mles-tx: a subcommand is needed: serve, proxy, doctor, health, history or install-unit; --help says more\n"),
     ("swerve", "mles-tx: Unknown command: swerve; --help says more\n"),
     ("--nonsense", "mles-tx: option --nonsense not recognized; --help says more\n"),
     ("--port 8080", "mles-tx: option --port not recognized; --help says more\n"),
