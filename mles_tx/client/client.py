@@ -193,6 +193,7 @@ class MlesClient(Service):
         return fields
 
     def _open(self, link: Link) -> None:
+        self._sender.age()
         offered = self._offer(link.extensions)
         first = json.dumps(self._first_frame(len(offered)), separators=(",", ":"))
         self._receiver.begin()
