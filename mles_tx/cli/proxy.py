@@ -1,25 +1,29 @@
-"""`mles-tx proxy`: joins one channel on several servers, and a topic of MQTT, and passes on what is said."""
+"""`mles-tx proxy`: joins one channel on several servers, and a topic of MQTT, and passes on what is said.
+
+What clients are made of is imported when it is needed: the other commands are quicker without it.
+"""
 
 import os
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.python import usage
 
 import mles_tx
-from mles_tx.client.config import ClientConfigError, Trust
-from mles_tx.client.proxy import Proxy, ProxyConfig
-from mles_tx.client.side import SideCounts
 from mles_tx.service.config import LOG_FORMATS
 from mles_tx.service.parsing import one_of, whole_number
 
+if TYPE_CHECKING:
+    from mles_tx.client.config import Trust
+    from mles_tx.client.side import SideCounts
+
 __all__ = ["ProxyOptions", "counts_line", "proxy"]
 
-#: What stands for the key of a server that has none.
-_NO_KEY = "none"
+#: What stands for the key of a server that has none, and the fingerprint of one that needs none.
+_NONE = "none"
 
 
 class ProxyOptions(usage.Options):
@@ -53,8 +57,15 @@ class ProxyOptions(usage.Options):
             None,
             "mqtt://[USER:PASSWORD@]HOST[:PORT][/TOPIC] or mqtts://... [default: $MLES_TX_MQTT, else none]",
         ],
+        [
+            "standby",
+            None,
+            0,
+            "Milliseconds to wait before something is passed on, which is not when it comes another way meanwhile, 1 to"
+            " 60000: for a proxy that takes over when another one fails; 0: pass it on at once.",
+            whole_number("--standby", 1, 60000, or_zero=True),
+        ],
         ["ca", None, None, "PEM file with the authorities to trust instead of the system's."],
-        ["fingerprint", None, None, "SHA-256 of the one certificate to trust, the same on all servers."],
         [
             "metrics-interval",
             None,
@@ -69,6 +80,7 @@ class ProxyOptions(usage.Options):
         super().__init__()
         self._environ = environ
         self["key-file"] = []
+        self["fingerprint"] = []
 
     opt_h = usage.Options.opt_help
 
@@ -81,11 +93,18 @@ class ProxyOptions(usage.Options):
         """File with the servers' key; given again, one for each server in their order, `none` for one without."""
         self["key-file"].append(value)
 
+    def opt_fingerprint(self, value: str) -> None:
+        """SHA-256 of the one certificate to trust; given again, one for each server in their order, or `none`."""
+        self["fingerprint"].append(value)
+
     def parseArgs(self, *servers: str) -> None:  # noqa: N802
         """URLs of servers."""
         self["servers"] = servers
 
     def postOptions(self) -> None:
+        from mles_tx.client.config import ClientConfigError
+        from mles_tx.client.proxy import ProxyConfig
+
         if not self["channel"]:
             raise usage.UsageError("--channel: give the channel")
         mqtt = self["mqtt"] or self._environ.get("MLES_TX_MQTT") or None
@@ -96,8 +115,10 @@ class ProxyOptions(usage.Options):
                 mqtt=mqtt,
                 uid=self["uid"],
                 keys=self._keys(),
-                trust=self._trust(),
+                trusts=self._trusts(),
+                mqtt_ca=self._ca,
                 passes_repeats=bool(self["repeats"]),
+                standby=self["standby"] / 1000,
             )
         except ClientConfigError as error:
             raise usage.UsageError(str(error)) from None
@@ -105,7 +126,7 @@ class ProxyOptions(usage.Options):
     def _keys(self) -> tuple[bytes | None, ...]:
         keys: list[bytes | None] = []
         for name in self["key-file"]:
-            if name == _NO_KEY:
+            if name == _NONE:
                 keys.append(None)
                 continue
             try:
@@ -113,7 +134,7 @@ class ProxyOptions(usage.Options):
             except OSError as error:
                 raise usage.UsageError(f"--key-file {name}: {error.strerror}; give a file that can be read") from None
             if not key:
-                raise usage.UsageError(f"--key-file {name}: empty; write the key into it, or give {_NO_KEY}")
+                raise usage.UsageError(f"--key-file {name}: empty; write the key into it, or give {_NONE}")
             keys.append(key)
         if not keys and "MLES_KEY" in self._environ:
             key = self._environ["MLES_KEY"].encode("utf-8", "surrogateescape")
@@ -122,15 +143,19 @@ class ProxyOptions(usage.Options):
             keys.append(key)
         return tuple(keys)
 
-    def _trust(self) -> Trust:
-        if self["fingerprint"]:
-            if self["ca"]:
-                raise usage.UsageError("--fingerprint: --ca is given as well; leave one of them away")
-            return Trust.pinned(self["fingerprint"])
-        return Trust(ca_file=Path(self["ca"]) if self["ca"] else None)
+    @property
+    def _ca(self) -> Path | None:
+        return Path(self["ca"]) if self["ca"] else None
+
+    def _trusts(self) -> "tuple[Trust, ...]":
+        from mles_tx.client.config import Trust
+
+        by_name = Trust(ca_file=self._ca)
+        pinned = tuple(by_name if text == _NONE else Trust.pinned(text) for text in self["fingerprint"])
+        return pinned or (by_name,)
 
 
-def counts_line(name: str, counts: SideCounts) -> str:
+def counts_line(name: str, counts: "SideCounts") -> str:
     """What happened on one side, for people."""
     state = "up" if counts.is_up else "down"
     return (
@@ -146,6 +171,8 @@ def proxy(options: ProxyOptions) -> None:
     from twisted.internet.task import LoopingCall
     from twisted.logger import Logger, globalLogBeginner
 
+    from mles_tx.client.config import ClientConfigError
+    from mles_tx.client.proxy import Proxy
     from mles_tx.service.logs import log_to, stream_writer
     from mles_tx.service.running import follow_monotonic_time
 

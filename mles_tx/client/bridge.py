@@ -13,6 +13,8 @@ It must not know sockets, nor what kinds of links there are.
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from twisted.internet.interfaces import IReactorTime
+
 from mles_tx.protocol.dedup import MAX_DIGESTS
 
 from .interfaces import Message
@@ -40,6 +42,9 @@ class Bridge:
     was stopped, and begins again, passes on what was said meanwhile.
 
     Args:
+        clock: the reactor, or a `Clock` in tests.
+        standby: seconds a message waits in any case before it is said, and is not when it comes another way meanwhile:
+            for one that takes over when another bridge fails.
         passes_repeats: whether what is said again in the same words on the same side, and is no replay, is passed on.
             Only where this is the only way between its sides: where there is another one, what comes that way looks
             just like it.
@@ -50,12 +55,16 @@ class Bridge:
 
     def __init__(
         self,
+        clock: IReactorTime,
         *,
+        standby: float = 0.0,
         passes_repeats: bool = False,
         digests: int = MAX_DIGESTS,
         max_waiting: int = MAX_WAITING,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
+        self._clock = clock
+        self._standby = standby
         self._passes_repeats = passes_repeats
         self._digests = digests
         self._max_waiting = max_waiting
@@ -65,7 +74,15 @@ class Bridge:
 
     def add(self, link: ISideLink) -> Side:
         """One more side, before anything is heard on any."""
-        side = Side(link, self._digests, self._max_waiting, self._max_waiting_bytes, self._balance)
+        side = Side(
+            link,
+            self._digests,
+            self._max_waiting,
+            self._max_waiting_bytes,
+            self._clock,
+            self._standby,
+            self._balance,
+        )
         self._sides.append(side)
         return side
 
@@ -112,6 +129,11 @@ class Bridge:
         side.counts.is_up = False
         if side.state is SideState.UP:
             side.state = SideState.DOWN
+
+    def stop(self) -> None:
+        """Pass on nothing more, and keep no timer."""
+        for side in self._sides:
+            side.stop()
 
     def _pass_on(self, side: Side, message: Message, is_repeat: bool) -> None:
         for other in self._sides:

@@ -181,6 +181,7 @@ class MqttLink(Service):
     def stopService(self) -> "Deferred[None]":
         """Leave, and wait for paho's thread, a few seconds at most: it may be within an attempt to connect."""
         super().stopService()
+        self._bridge.broken(self._side)
         ended: Deferred[None] = Deferred()
 
         def end() -> None:

@@ -8,10 +8,12 @@ Proxy
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
 
 from .bridge import Bridge
 from .config import ENVIRONMENT, ClientConfig, ClientConfigError, Repeats, Trust
@@ -20,6 +22,8 @@ from .mqtt_address import MqttAddress
 from .side import SideCounts
 
 __all__ = ["Proxy", "ProxyConfig"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,12 @@ class ProxyConfig:
             the channel where none is given. None: there is no broker.
         uid: who joins, the same everywhere. None: somebody new in each `Proxy`.
         keys: the servers' keys: none, one for all, or one for each, in which None stands for a server without one.
-        trust: whose certificates are believed.
+        trusts: whose certificates are believed, likewise; without any, whom the system trusts.
+        mqtt_ca: PEM file with the authorities to trust for the broker, instead of the system's.
         proxy: an HTTP proxy to go through, as in `ClientConfig`; not to the broker.
         passes_repeats: whether what is said again in the same words is passed on: only where no other bridge joins
             these servers.
+        standby: seconds a message waits in any case before it is said, and is not when it comes another way meanwhile.
     """
 
     channel: str
@@ -44,38 +50,46 @@ class ProxyConfig:
     mqtt: str | None = field(default=None, repr=False)
     uid: str | None = None
     keys: tuple[bytes | None, ...] = field(default=(), repr=False)
-    trust: Trust = field(default_factory=Trust)
+    trusts: tuple[Trust, ...] = ()
+    mqtt_ca: Path | None = None
     proxy: str = field(default=ENVIRONMENT, repr=False)
     passes_repeats: bool = False
+    standby: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.servers) + (self.mqtt is not None) < 2:
             raise ClientConfigError("a bridge has two sides: give two servers or more, or one and --mqtt")
         if len(set(self.servers)) < len(self.servers):
             raise ClientConfigError("a server is given twice; give each one once")
-        if len(self.keys) > 1 and len(self.keys) != len(self.servers):
-            raise ClientConfigError(
-                f"there are {len(self.keys)} keys for {len(self.servers)} servers; give one for all, or one for each"
-            )
         self.client_configs("uid" if self.uid is None else self.uid)
         if self.mqtt is not None:
             MqttAddress.parse(self.mqtt, self.channel)
 
     def client_configs(self, uid: str) -> list[ClientConfig]:
         """What the client of each server is told."""
-        keys = self.keys * len(self.servers) if len(self.keys) == 1 else self.keys or (None,) * len(self.servers)
+        keys = self._for_each("keys", self.keys or (None,))
+        trusts = self._for_each("fingerprints", self.trusts or (Trust(),))
         return [
             ClientConfig(
                 url,
                 uid,
                 self.channel,
                 key=key,
-                trust=self.trust,
+                trust=trust,
                 proxy=self.proxy,
                 repeats=Repeats.DROP_REPLAYED,
             )
-            for url, key in zip(self.servers, keys, strict=True)
+            for url, key, trust in zip(self.servers, keys, trusts, strict=True)
         ]
+
+    def _for_each(self, what: str, values: tuple[_T, ...]) -> tuple[_T, ...]:
+        if len(values) == 1:
+            return values * len(self.servers)
+        if len(values) != len(self.servers):
+            raise ClientConfigError(
+                f"there are {len(values)} {what} for {len(self.servers)} servers; give one for all, or one for each"
+            )
+        return values
 
 
 class Proxy(MultiService):
@@ -97,7 +111,7 @@ class Proxy(MultiService):
     ) -> None:
         super().__init__()
         self.config = config
-        self.bridge = Bridge(passes_repeats=config.passes_repeats)
+        self.bridge = Bridge(reactor, standby=config.standby, passes_repeats=config.passes_repeats)
         uid = f"proxy-{token_hex(4)}" if config.uid is None else config.uid
         for client_config in config.client_configs(uid):
             MlesSide(client_config, self.bridge, reactor, failed, **more).client.setServiceParent(self)
@@ -110,9 +124,14 @@ class Proxy(MultiService):
                 self.bridge,
                 reactor,
                 name=config.uid,
-                ca_file=config.trust.ca_file,
+                ca_file=config.mqtt_ca,
                 failed=failed,
             ).setServiceParent(self)
+
+    def stopService(self) -> "Deferred[list[Any]]":
+        self.bridge.stop()
+        stopped: Deferred[list[Any]] = super().stopService()
+        return stopped
 
     @property
     def counts(self) -> Mapping[str, SideCounts]:

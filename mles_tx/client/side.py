@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
@@ -87,6 +88,8 @@ class Side:
         digests: digests that are remembered.
         max_messages: messages that may wait before it counts as full.
         max_bytes: bytes of them.
+        clock: the reactor, or a `Clock` in tests.
+        standby: seconds a message waits in any case, and is not said when it comes from there meanwhile.
         eased: called when it was full and is no more.
 
     Attributes:
@@ -101,6 +104,7 @@ class Side:
 
     __slots__ = (
         "_bytes",
+        "_clock",
         "_eased",
         "_held",
         "_held_bytes",
@@ -109,6 +113,8 @@ class Side:
         "_max_messages",
         "_numbers",
         "_queue",
+        "_standby",
+        "_timer",
         "_waiting",
         "counts",
         "first",
@@ -121,20 +127,30 @@ class Side:
     )
 
     def __init__(
-        self, link: ISideLink, digests: int, max_messages: int, max_bytes: int, eased: Callable[[], object]
+        self,
+        link: ISideLink,
+        digests: int,
+        max_messages: int,
+        max_bytes: int,
+        clock: IReactorTime,
+        standby: float,
+        eased: Callable[[], object],
     ) -> None:
         self.link = link
         self.state = SideState.BEGINNING
         self.known = DigestMemory(digests)
         self.heard = DigestMemory(digests)
+        self._clock = clock
+        self._standby = standby
         self._eased = eased
+        self._timer: IDelayedCall | None = None
         self.first: deque[Message] = deque(maxlen=digests)
         self.counts = SideCounts()
         self.is_full = False
         self.max_payload = MAX_MESSAGE_BYTES
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._queue: OrderedDict[int, Message] = OrderedDict()  # by number, which says when it came
+        self._queue: OrderedDict[int, tuple[Message, float]] = OrderedDict()  # with when to say it, by number
         self._waiting: dict[int, deque[int]] = {}  # numbers by digest
         self._numbers = 0
         self._bytes = 0
@@ -159,11 +175,14 @@ class Side:
 
     def add(self, message: Message) -> None:
         """A message is to be said there."""
+        self._add(message, self._clock.seconds() + self._standby if self._standby else 0.0)
+
+    def _add(self, message: Message, due: float) -> None:
         if len(message.payload) > self.max_payload:
             self.counts.refused += 1
             return
         self._numbers += 1
-        self._queue[self._numbers] = message
+        self._queue[self._numbers] = message, due
         self._waiting.setdefault(message.digest, deque()).append(self._numbers)
         self._bytes += len(message.payload)
         self._weigh()
@@ -174,8 +193,10 @@ class Side:
         self._queue.clear()
         self._waiting.clear()
         self._bytes = 0
-        for message in (*messages, *waiting):
+        for message in messages:
             self.add(message)
+        for message, due in waiting:
+            self._add(message, due)
 
     def spare(self, digest: int) -> bool:
         """A message came from there: whether it was to be said there, and now is not."""
@@ -185,7 +206,7 @@ class Side:
         number = numbers.popleft()
         if not numbers:
             del self._waiting[digest]
-        self._bytes -= len(self._queue.pop(number).payload)
+        self._bytes -= len(self._queue.pop(number)[0].payload)
         self.counts.spared += 1
         self._weigh()
         return True
@@ -193,6 +214,8 @@ class Side:
     def say_on(self) -> None:
         """Say what waits, as far as the link takes it."""
         while self.state is SideState.UP and self._queue and not self._is_saying:
+            if self._standby and not self._is_due():
+                return
             message = self._next()
             self.counts.said += 1
             self.hold_for_later(message)
@@ -202,8 +225,27 @@ class Side:
             if not saying.called:
                 saying.addCallback(lambda _: self.say_on())
 
+    def stop(self) -> None:
+        """Say nothing more, and keep no timer."""
+        self.state = SideState.DOWN
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _is_due(self) -> bool:
+        """Whether the next message has waited long enough; else it is looked at again when it has."""
+        _, due = next(iter(self._queue.values()))
+        left = due - self._clock.seconds()
+        if left > 0 and self._timer is None:
+            self._timer = self._clock.callLater(left, self._look)
+        return left <= 0
+
+    def _look(self) -> None:
+        self._timer = None
+        self.say_on()
+
     def _next(self) -> Message:
-        _, message = self._queue.popitem(last=False)
+        _, (message, _) = self._queue.popitem(last=False)
         numbers = self._waiting[message.digest]
         numbers.popleft()
         if not numbers:

@@ -111,7 +111,7 @@ class MemoryLink:
     def say(self, message: Message) -> "Deferred[None]":
         if not self.is_up:
             raise AssertionError("spoken to while the link is cut")
-        self.channel.say(message.payload.decode(), by=self)
+        self.channel.say(message.payload.decode("utf-8", "replace"), by=self)
         if not self.is_slow:
             return succeed(None)
         self.stuck.append(Deferred())

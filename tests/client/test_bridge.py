@@ -1,8 +1,10 @@
 """Bridges between channels in memory: each message once, whatever shape they have and whatever breaks."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.client.bridge import MAX_REPEATS, Bridge
@@ -14,6 +16,7 @@ class _BridgeTests(SynchronousTestCase):
     """Channels and the links of bridges to them."""
 
     def setUp(self) -> None:
+        self.clock = Clock()
         self.channels: list[MemoryChannel] = []
         self.links: list[MemoryLink] = []
 
@@ -27,7 +30,7 @@ class _BridgeTests(SynchronousTestCase):
 
     def bridge(self, *channels: int, bridge: Bridge | None = None) -> list[MemoryLink]:
         """A bridge between some of the channels; its links, which have not joined yet."""
-        bridge = bridge or Bridge()
+        bridge = bridge or Bridge(self.clock)
         links = [MemoryLink(bridge, self.channels[index], f"side {index}") for index in channels]
         self.links += links
         return links
@@ -80,7 +83,7 @@ class TwoSidesTests(_BridgeTests):
 
     def test_same_words_passed_on(self) -> None:
         """Where that is asked for they are, as long as they come live and from the same side."""
-        self.join(Bridge(passes_repeats=True))
+        self.join(Bridge(self.clock, passes_repeats=True))
         for text in ("ok", "ok", "then", "ok"):
             self.a.say(text)
         self.settle()
@@ -91,7 +94,7 @@ class TwoSidesTests(_BridgeTests):
 
     def test_same_words_without_end(self) -> None:
         """Even then nothing is passed on for ever: were two bridges to feed each other, it would end."""
-        self.join(Bridge(passes_repeats=True))
+        self.join(Bridge(self.clock, passes_repeats=True))
         for _ in range(3 * MAX_REPEATS):
             self.a.say("ok")
         self.settle()
@@ -139,7 +142,7 @@ class TwoSidesTests(_BridgeTests):
 
     def test_full(self) -> None:
         """When more waits for one than may, the other is not heard, and nothing is lost."""
-        first, second = self.join(Bridge(max_waiting=4))
+        first, second = self.join(Bridge(self.clock, max_waiting=4))
         second.is_slow = True
         texts = [str(number) for number in range(20)]
         for text in texts:
@@ -155,7 +158,7 @@ class TwoSidesTests(_BridgeTests):
 
     def test_full_of_bytes(self) -> None:
         """The same with bytes."""
-        first, second = self.join(Bridge(max_waiting_bytes=1000))
+        first, second = self.join(Bridge(self.clock, max_waiting_bytes=1000))
         second.cut()
         for number in range(6):
             self.a.say(f"{number}" * 300)
@@ -326,6 +329,62 @@ class ShapeTests(_BridgeTests):
         for shape in SHAPES:
             for seed in range(3):
                 self.run_shape(shape, seed, cuts=True)
+
+    def test_standby(self) -> None:
+        """Where those that close a circle wait, everything is there once, and they take over from one that fails."""
+        for shape, seconds in (
+            ("ring", (0, 0, 1)),
+            ("ring of five", (0, 0, 1, 0, 0)),
+            ("two in parallel", (1, 0)),
+            ("mesh", (0, 1, 2)),
+        ):
+            self.links.clear()
+            number, bridges = SHAPES[shape]
+            self.new_channels(number)
+            for channels, standby in zip(bridges, seconds, strict=True):
+                for link in self.bridge(*channels, bridge=Bridge(self.clock, standby=standby)):
+                    link.join()
+            texts = [str(number) for number in range(50)]
+            for index, text in enumerate(texts):
+                self.channels[index % number].say(text)
+            self.settle()
+            self.clock.advance(3)
+            self.settle()
+            for channel in self.channels:
+                self.assertEqual(channel.counts, Counter(texts), shape)
+            self.clock.advance(3)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_takes_over(self) -> None:
+        """What the other one does not pass on, one that stands by does, when it has waited, in order."""
+        self.new_channels(2)
+        first = self.bridge(0, 1)
+        second = self.bridge(0, 1, bridge=Bridge(self.clock, standby=1.0))
+        for link in (*first, *second):
+            link.join()
+        self.settle()
+        self.channels[0].say("1")
+        self.settle()
+        first[1].cut()
+        self.channels[0].say("2")
+        self.settle()
+        self.clock.advance(0.5)
+        self.channels[0].say("3")
+        self.settle()
+        self.clock.advance(0.6)
+        self.assertEqual(self.channels[1].everything, ["1", "2"])
+        self.clock.advance(0.6)
+        self.assertEqual(self.channels[1].everything, ["1", "2", "3"])
+        first[1].join()
+        self.settle()
+        self.assertEqual(self.channels[1].everything, ["1", "2", "3"])
+        self.channels[0].say("4")
+        self.links[0].arrive()
+        self.assertEqual(self.channels[1].everything[-1], "4")
+        self.settle()
+        for link in (first[0], second[0]):
+            link.bridge.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_restarted_servers(self) -> None:
         """A server that has forgotten everything does not get old messages for new ones."""

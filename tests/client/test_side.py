@@ -1,6 +1,7 @@
 """One side of a bridge by itself."""
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -39,7 +40,7 @@ class SideTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.link, self.eased = _Link(), 0
         verifyObject(ISideLink, self.link)
-        self.side = Side(self.link, 100, 4, 1000, self.ease)
+        self.side = Side(self.link, 100, 4, 1000, Clock(), 0.0, self.ease)
 
     def ease(self) -> None:
         self.eased += 1
