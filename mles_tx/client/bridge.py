@@ -129,6 +129,7 @@ class Bridge:
         side.counts.is_up = False
         if side.state is SideState.UP:
             side.state = SideState.DOWN
+        self._balance()
 
     def stop(self) -> None:
         """Pass on nothing more, and keep no timer."""
@@ -157,9 +158,15 @@ class Bridge:
                 other.add(message)
 
     def _balance(self) -> None:
-        """Hear those sides whose messages all others can take."""
+        """Hear those sides whose messages all others can take.
+
+        A side that is full itself, and is not up before its history has come, is heard in any case: two of that kind
+        would wait for each other.
+        """
         for side in self._sides:
             is_held = any(other.is_full for other in self._sides if other is not side)
+            if side.is_full and side.state is not SideState.UP:
+                is_held = False
             if is_held is not side.counts.is_held:
                 side.counts.is_held = is_held
                 if is_held:

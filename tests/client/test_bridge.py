@@ -168,6 +168,22 @@ class TwoSidesTests(_BridgeTests):
         self.settle()
         self.assertEqual(self.b.everything, self.a.everything)
 
+    def test_both_full(self) -> None:
+        """Two sides that have both more to say to each other than may wait do not wait for each other."""
+        first, second = self.join(Bridge(self.clock, max_waiting=4))
+        first.cut()
+        for number in range(10):
+            self.a.say(f"a{number}")
+            self.b.say(f"b{number}")
+        self.settle()
+        self.assertTrue(second.is_held)
+        second.cut()
+        for link in (first, second):
+            link.join()
+        self.settle()
+        for channel in (self.a, self.b):
+            self.assertEqual(sorted(channel.everything), sorted(f"{side}{n}" for side in "ab" for n in range(10)))
+
     def test_too_large(self) -> None:
         """What is too large for one side is counted, and everything else goes on."""
         _, second = self.join()
@@ -281,7 +297,8 @@ class ShapeTests(_BridgeTests):
         self.links.clear()
         self.new_channels(number)
         for channels in bridges:
-            for link in self.bridge(*channels):
+            room = chance.choice((5, 10_000))
+            for link in self.bridge(*channels, bridge=Bridge(self.clock, max_waiting=room)):
                 link.join()
         if cuts:
             self.settle()  # what is said before is older than the bridges, should a link be cut then
