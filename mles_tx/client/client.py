@@ -195,8 +195,9 @@ class MlesClient(Service):
     def _open(self, link: Link) -> None:
         self._sender.age()
         offered = self._offer(link.extensions)
-        first = json.dumps(self._first_frame(len(offered)), separators=(",", ":"))
-        self._receiver.begin()
+        fields = self._first_frame(len(offered))
+        first = json.dumps(fields, separators=(",", ":"))
+        self._receiver.begin(resumes="since" in fields)
         link.sendMessage(first.encode("ascii"))
         for frame in offered:
             link.sendMessage(frame.payload, frame.is_binary)

@@ -38,18 +38,26 @@ class Receiver:
         self._replay = Replay(self._received, outbox)
         self._held: deque[Message] = deque()
         self._in_replay = True
+        self._resumes = False  # whether this link was asked for what came since
+        self._is_resumed = False  # whether one that was so has sent nothing again
+        self._has_repeats = False
         self.since: deque[int] = deque(maxlen=MAX_SINCE)
         self.is_paused = False
 
-    def begin(self) -> None:
-        """A link is open, and the history is to come."""
-        self._replay = Replay(self._received, self._outbox)
+    def begin(self, resumes: bool = False) -> None:
+        """A link is open, and the history is to come; `resumes`: the server was asked for what came since."""
+        self._resumes = resumes and bool(self.since)
+        # A server that is known to do so sends nothing again. What looks like it was said again.
+        known = DigestMemory(1) if self._resumes and self._is_resumed else self._received
+        self._replay = Replay(known, self._outbox)
         self._in_replay = True
+        self._has_repeats = False
 
     def settle(self) -> None:
         """The replay seems to be over."""
         self._replay.end()
         self._in_replay = False
+        self._is_resumed = self._is_resumed or (self._resumes and not self._has_repeats)
 
     def resume(self) -> None:
         """Pass on again what comes, and first what has come meanwhile."""
@@ -64,6 +72,7 @@ class Receiver:
         kind = self._replay.kind(known, joins) if self._in_replay else Kind.NEW
         if kind is Kind.OWN:
             return
+        self._has_repeats = self._has_repeats or kind is Kind.REPEAT
         is_repeat = kind is Kind.REPEAT or (self._repeats is Repeats.DROP and known in self._received)
         if not is_repeat:
             self._received.record(known)

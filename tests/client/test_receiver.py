@@ -40,6 +40,18 @@ class ReceiverTests(SynchronousTestCase):
             receiver.received(b"a", False)
             self.assertEqual((repeats, self.texts()), (repeats, expected))
 
+    def test_said_again_while_it_was_away(self) -> None:
+        """On a server that is known to send only what came since, nothing of that is taken for a repeat."""
+        receiver = self.receiver(Repeats.DROP_REPLAYED)
+        receiver.begin(resumes=True)
+        receiver.settle()
+        receiver.begin(resumes=True)
+        receiver.received(b"b", False)
+        self.assertEqual(self.texts(), [b"a", b"b", b"b"])
+        receiver.begin()
+        receiver.received(b"b", False)
+        self.assertEqual(self.texts(), [b"a", b"b", b"b"])
+
     def test_since(self) -> None:
         """It goes on behind the last eight that came, join frames left out."""
         receiver = self.receiver(Repeats.DROP)

@@ -1,5 +1,7 @@
 """Messages for `async for`."""
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.client.interfaces import ClientClosed, Message, State, Status
@@ -23,6 +25,11 @@ class FakeClient:
         self.calls.append("resume")
 
 
+def messages_of(client: Any) -> MessageStream:
+    """The messages of a client of that kind."""
+    return MessageStream(client)
+
+
 def message(number: int) -> Message:
     return Message(str(number).encode(), False, number)
 
@@ -32,7 +39,7 @@ class StreamTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.client = FakeClient()
-        self.stream = MessageStream(self.client)  # type: ignore[arg-type]
+        self.stream = messages_of(self.client)
 
     def test_steps(self) -> None:
         """A step waits for a message, or takes one that waits."""
@@ -64,12 +71,12 @@ class StreamTests(SynchronousTestCase):
     def test_end(self) -> None:
         """What waits is taken before the end; the end of a client that had to give up is an error."""
         for is_error, expected in ((False, StopAsyncIteration), (True, ClientClosed)):
-            stream = MessageStream(self.client)
+            stream = messages_of(self.client)
             stream.message_received(message(1))
             stream.status_changed(Status(State.CLOSED, "why", is_error=is_error))
             self.assertEqual(self.successResultOf(stream.__anext__()), message(1))
             self.failureResultOf(stream.__anext__(), expected)
-            waiting = MessageStream(self.client)
+            waiting = messages_of(self.client)
             wanted = waiting.__anext__()
             waiting.status_changed(Status(State.CLOSED, "why", is_error=is_error))
             self.failureResultOf(wanted, expected)
@@ -77,4 +84,4 @@ class StreamTests(SynchronousTestCase):
     def test_late(self) -> None:
         """Made for a client that is closed already, it is at its end."""
         self.client.status = Status(State.CLOSED, "why", is_error=True)
-        self.failureResultOf(MessageStream(self.client).__anext__(), ClientClosed)
+        self.failureResultOf(messages_of(self.client).__anext__(), ClientClosed)
