@@ -96,9 +96,9 @@ class Bridge:
         side.counts.heard += 1
         is_new = side.known.add(message.digest)
         if side.spare(message.digest):
-            side.hold_for_later(message)  # it has come there another way than by us
+            side.held.add(message)  # it has come there another way than by us
         elif is_new or self._may_repeat(side, message):
-            side.hold_for_later(message)
+            side.held.add(message)
             if self._passes_repeats:
                 side.heard.record(message.digest)
             if side.state is not SideState.BEGINNING:

@@ -81,4 +81,4 @@ class MlesSide:
                 self._failed(f"{self.name}: {status.why}")
 
     def held_frames(self) -> Sequence[Message]:
-        return self._side.held()
+        return self._side.held.held_frames()

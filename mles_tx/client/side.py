@@ -16,13 +16,10 @@ from zope.interface import Attribute, Interface
 from mles_tx.protocol.dedup import DigestMemory
 from mles_tx.protocol.header import MAX_MESSAGE_BYTES
 
+from .held import HeldMessages
 from .interfaces import Message
 
-__all__ = ["HELD_BYTES", "HELD_MESSAGES", "ISideLink", "Side", "SideCounts", "SideState"]
-
-#: Messages a side remembers for a server that has lost them, and bytes of them: as much as a server remembers at most.
-HELD_MESSAGES = 10_000
-HELD_BYTES = 10 * 1024 * 1024
+__all__ = ["ISideLink", "Side", "SideCounts", "SideState"]
 
 
 class ISideLink(Interface):
@@ -98,6 +95,7 @@ class Side:
         heard: of these, those that were heard there first, as often as they were passed on.
         first: what its history had when it was first seen; emptied once all sides have begun.
         counts: what happened.
+        held: the last messages that are there.
         is_full: whether as much waits as may; until half of it is gone.
         max_payload: bytes of the largest message that can be said there.
     """
@@ -106,8 +104,6 @@ class Side:
         "_bytes",
         "_clock",
         "_eased",
-        "_held",
-        "_held_bytes",
         "_is_saying",
         "_max_bytes",
         "_max_messages",
@@ -119,6 +115,7 @@ class Side:
         "counts",
         "first",
         "heard",
+        "held",
         "is_full",
         "known",
         "link",
@@ -146,6 +143,7 @@ class Side:
         self._timer: IDelayedCall | None = None
         self.first: deque[Message] = deque(maxlen=digests)
         self.counts = SideCounts()
+        self.held = HeldMessages()
         self.is_full = False
         self.max_payload = MAX_MESSAGE_BYTES
         self._max_messages = max_messages
@@ -155,23 +153,10 @@ class Side:
         self._numbers = 0
         self._bytes = 0
         self._is_saying = False
-        self._held: deque[Message] = deque()
-        self._held_bytes = 0
 
     def __len__(self) -> int:
         """Messages that wait to be said."""
         return len(self._queue)
-
-    def hold_for_later(self, message: Message) -> None:
-        """A message is there: remember it, should the server lose it."""
-        self._held.append(message)
-        self._held_bytes += len(message.payload)
-        while len(self._held) > HELD_MESSAGES or self._held_bytes > HELD_BYTES:
-            self._held_bytes -= len(self._held.popleft().payload)
-
-    def held(self) -> list[Message]:
-        """What is there as far as that is remembered, oldest first."""
-        return list(self._held)
 
     def add(self, message: Message) -> None:
         """A message is to be said there."""
@@ -218,7 +203,7 @@ class Side:
                 return
             message = self._next()
             self.counts.said += 1
-            self.hold_for_later(message)
+            self.held.add(message)
             self._is_saying = True
             saying = self.link.say(message)
             saying.addCallbacks(self._said, self._not_said)

@@ -218,7 +218,7 @@ class TwoSidesTests(_BridgeTests):
         self.a.say("3")
         self.settle()
         for link, texts in ((first, ["1", "2", "3"]), (second, ["1", "2"])):
-            self.assertEqual([message.payload.decode() for message in link.side.held()], texts)
+            self.assertEqual([message.payload.decode() for message in link.side.held.held_frames()], texts)
 
 
 class BeginningTests(_BridgeTests):

@@ -107,7 +107,9 @@ class MqttLinkTests(SynchronousTestCase):
         self.come(b"one", 7)
         self.come(b"two", 8, is_text=True)
         self.come(b"\xff", 9, is_text=True)
-        self.assertEqual([message.is_binary for message in self.link._side.held()], [False, True, False, True])
+        self.assertEqual(
+            [message.is_binary for message in self.link._side.held.held_frames()], [False, True, False, True]
+        )
         self.assertEqual(self.client.acknowledged, [7, 8, 9])
 
     def test_window(self) -> None:
