@@ -74,18 +74,6 @@ class ExtensionsContract(Contract):
         for known in ([UNKNOWN], [TWO, ONE], [ONE, THREE], []):
             self.assertEqual(self._replayed(since=known), self._everything(), f"since {known}")
 
-    def test_resync(self) -> None:
-        """A server that has nothing takes the history a client holds, once; one that has something ignores it."""
-        bob = self.member(self.server, "bob")
-        for number, heard in enumerate((list(SPOKEN), [])):
-            alice = self.member(self.server, f"alice {number}", resync=len(SPOKEN), history=0)
-            for message in (*SPOKEN, f"said {number}"):
-                alice.send(message)
-            alice.settle()
-            self.assertEqual(bob.receive_some(len(heard) + 1), [*heard, f"said {number}"])
-        zoe = self.member(self.server, "zoe", history=99)
-        self.assertEqual(zoe.receive_some(len(SPOKEN) + 2), [*SPOKEN, "said 0", "said 1"])
-
     def test_what_a_server_says(self) -> None:
         """The answer to an upgrade says which extensions there are, the same as long as the server runs."""
         found = [self.raw(self.server).upgrade().header("Mles-Extensions") for _ in range(2)]
@@ -140,6 +128,41 @@ class SecureExtensionsTests(ExtensionsContract, IntegrationTestCase):
     """Over wss, under twistd."""
 
     command = SECURE
+
+
+class ResyncContract(Contract):
+    """`resync`, whatever the history is kept in."""
+
+    history: tuple[str, ...] = ()
+
+    def test_resync(self) -> None:
+        """A server that has nothing takes the history a client holds, once; one that has something ignores it."""
+        server = self.start_server(*LOCAL, *self.history)
+        bob = self.member(server, "bob")
+        for number, heard in enumerate((list(SPOKEN), [])):
+            alice = self.member(server, f"alice {number}", resync=len(SPOKEN), history=0)
+            for message in (*SPOKEN, f"said {number}"):
+                alice.send(message)
+            alice.settle()
+            self.assertEqual(bob.receive_some(len(heard) + 1), [*heard, f"said {number}"])
+        zoe = self.member(server, "zoe", history=99)
+        self.assertEqual(zoe.receive_some(len(SPOKEN) + 2), [*SPOKEN, "said 0", "said 1"])
+
+
+class MemoryResyncTests(ResyncContract, IntegrationTestCase):
+    """In memory."""
+
+
+class RelaxedResyncTests(ResyncContract, IntegrationTestCase):
+    """In a file."""
+
+    history = ("--history", "sqlite:history.db")
+
+
+class StrictResyncTests(ResyncContract, IntegrationTestCase):
+    """In a file, and delivered when it is on disk."""
+
+    history = ("--history", "sqlite:history.db", "--durability", "strict")
 
 
 class KeyTests(IntegrationTestCase):
