@@ -178,11 +178,10 @@ class MlesConnection(WebSocketConnection):
             self._join(meaning)
 
     def messages(self, frames: list[bytes]) -> None:
-        state = self._session.state
-        if state is State.RESYNC:
-            self._refill(frames)
-            return
-        if state is not _LIVE:
+        if self._session.state is not _LIVE:
+            if self._session.state is State.RESYNC:
+                self._refill(frames)
+                return
             for frame in frames:
                 self.message(payload_of(frame), is_binary(frame))
             return

@@ -493,6 +493,11 @@ class ResyncTests(ClientTestCase):
         self.addCleanup(self.stop, heard)
         return heard
 
+    def remembered(self) -> list[str | bytes]:
+        """What the server has now."""
+        late = self.started("late")
+        return late.said
+
     def test_restarted(self) -> None:
         """A server that was restarted is offered what is held, and has it from then on."""
         heard = self.begin()
@@ -500,11 +505,7 @@ class ResyncTests(ClientTestCase):
         self.way.restart()
         heard.pass_time(5)
         self.assertEqual([frame.get("resync") for frame in self.first_frames()], [None, 3])
-        late = Heard(self.way, "late")
-        late.client.startService()
-        late.pass_time(0)
-        self.assertEqual(late.said, ["1", b"2", "3"])
-        self.stop(late)
+        self.assertEqual(self.remembered(), ["1", b"2", "3"])
 
     def test_same_server(self) -> None:
         """One that was not is offered nothing, and neither is one that says nothing about itself."""
@@ -529,11 +530,7 @@ class ResyncTests(ClientTestCase):
         self.way.restart()
         heard.pass_time(5)
         self.assertEqual(self.first_frames()[-1]["resync"], 2)
-        late = Heard(self.way, "late")
-        late.client.startService()
-        late.pass_time(0)
-        self.assertEqual(late.said, ["1", b"2", "3"])
-        self.stop(late)
+        self.assertEqual(self.remembered(), ["1", b"2", "3"])
 
     def test_end_of_the_history(self) -> None:
         """Where a server tells that the history has come, nothing has to be guessed: it is live at once."""
