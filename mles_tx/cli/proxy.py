@@ -8,13 +8,14 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from twisted.python import usage
 
-import mles_tx
 from mles_tx.service.config import LOG_FORMATS
 from mles_tx.service.parsing import one_of, whole_number
+
+from .client_options import Command
 
 if TYPE_CHECKING:
     from mles_tx.client.config import Trust
@@ -26,7 +27,7 @@ __all__ = ["ProxyOptions", "counts_line", "proxy"]
 _NONE = "none"
 
 
-class ProxyOptions(usage.Options):
+class ProxyOptions(Command):
     """What `mles-tx proxy` understands.
 
     Args:
@@ -34,6 +35,7 @@ class ProxyOptions(usage.Options):
     """
 
     synopsis = "[options] --channel CHANNEL URL [URL ...]"
+
     longdesc = (
         "Joins a channel on two servers or more, and passes on what is said on one to all others, each message once."
         " With --mqtt one server is enough: what is said is published to a topic of a broker, and the other way round."
@@ -65,7 +67,7 @@ class ProxyOptions(usage.Options):
             " 60000: for a proxy that takes over when another one fails; 0: pass it on at once.",
             whole_number("--standby", 1, 60000, or_zero=True),
         ],
-        ["ca", None, None, "PEM file with the authorities to trust instead of the system's."],
+        ["ca-file", None, None, "PEM file with the authorities to trust instead of the system's.", Path],
         [
             "metrics-interval",
             None,
@@ -81,13 +83,6 @@ class ProxyOptions(usage.Options):
         self._environ = environ
         self["key-file"] = []
         self["fingerprint"] = []
-
-    opt_h = usage.Options.opt_help
-
-    def opt_version(self) -> NoReturn:
-        """Show the version and exit."""
-        print(f"mles_tx {mles_tx.__version__}")
-        sys.exit(0)
 
     def opt_key_file(self, value: str) -> None:
         """File with the servers' key; given again, one for each server in their order, `none` for one without."""
@@ -116,7 +111,7 @@ class ProxyOptions(usage.Options):
                 uid=self["uid"],
                 keys=self._keys(),
                 trusts=self._trusts(),
-                mqtt_ca=self._ca,
+                mqtt_ca=self["ca-file"],
                 passes_repeats=bool(self["repeats"]),
                 standby=self["standby"] / 1000,
             )
@@ -143,14 +138,10 @@ class ProxyOptions(usage.Options):
             keys.append(key)
         return tuple(keys)
 
-    @property
-    def _ca(self) -> Path | None:
-        return Path(self["ca"]) if self["ca"] else None
-
     def _trusts(self) -> "tuple[Trust, ...]":
         from mles_tx.client.config import Trust
 
-        by_name = Trust(ca_file=self._ca)
+        by_name = Trust(ca_file=self["ca-file"])
         pinned = tuple(by_name if text == _NONE else Trust.pinned(text) for text in self["fingerprint"])
         return pinned or (by_name,)
 
@@ -196,7 +187,8 @@ def proxy(options: ProxyOptions) -> None:
     except ImportError:
         sys.exit("mles-tx proxy: --mqtt needs paho-mqtt; install it with: pip install 'mles-tx[mqtt]'")
     except OSError as error:
-        sys.exit(f"mles-tx proxy: --ca {options['ca']}: {error.strerror or error}; give a PEM file with certificates")
+        where = f"--ca-file {options['ca-file']}"
+        sys.exit(f"mles-tx proxy: {where}: {error.strerror or error}; give a PEM file with certificates")
 
     def tell() -> None:
         for name, counts in service.counts.items():

@@ -280,6 +280,8 @@ class Links:
             self._close(Status(State.CLOSED, fault.text, code=fault.code, is_error=True))
         else:
             seconds = self._backoff.failed()
+            if self._in_at is None and self._config.patience is not None:
+                seconds = min(seconds, self._started_at + self._config.patience - self._clock.seconds())
             self._set_deadline(seconds, self._connect)
             self._tell(Status(State.WAITING, fault.text, seconds, fault.code))
 

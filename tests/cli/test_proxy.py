@@ -69,7 +69,7 @@ class OptionsTests(SynchronousTestCase):
         key = Path(self.mktemp())
         key.write_text("s3cret\n")
         found = self.parse(
-            *("--uid", "bridge", "--repeats", "--standby", "500", "--ca", "ca.pem", "--mqtt", "mqtt://h/t"),
+            *("--uid", "bridge", "--repeats", "--standby", "500", "--ca-file", "ca.pem", "--mqtt", "mqtt://h/t"),
             *("--key-file", "none", "--key-file", str(key), "--fingerprint", _PIN, "--fingerprint", "none", A, B),
         )
         ca = Path("ca.pem")

@@ -284,7 +284,7 @@ class SettingsTests(_BridgeTests):
         (directory / "key").write_text("s3cret\n")
         pem = directory / "cache" / "self-signed" / "localhost.pem"
         pinned = self.fingerprint(other.directory / "cache" / "self-signed" / "localhost.pem")
-        trusts = ("--ca", str(pem), "--fingerprint", "none", "--fingerprint", pinned)
+        trusts = ("--ca-file", str(pem), "--fingerprint", "none", "--fingerprint", pinned)
         proxy = self.start_proxy(self.servers, *trusts, "--key-file", "key", "--key-file", "none", "--uid", "bridge")
         auth = auth_value("alice", self.channel, b"s3cret")
         alice = self.member(one, "alice", auth=auth, history=0)

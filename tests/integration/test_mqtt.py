@@ -207,11 +207,11 @@ class MqttTests(IntegrationTestCase):
         )
         where = f"localhost:{broker.port}"
         ca = str(broker.directory / "cert.pem")
-        proxy = self.start_proxy(f"mqtts://bridge:s3cret@{where}", "--ca", ca)
+        proxy = self.start_proxy(f"mqtts://bridge:s3cret@{where}", "--ca-file", ca)
         proxy.expect(re.escape(f"mqtts://{where}/{self.channel}: connected"))
         self.end(proxy)
         self.assertNotIn("s3cret", proxy.output)
-        wrong = self.run_proxy(f"mqtts://bridge:wr0ng@{where}", "--ca", ca)
+        wrong = self.run_proxy(f"mqtts://bridge:wr0ng@{where}", "--ca-file", ca)
         self.assertEqual(wrong.wait(), 1)
         self.assertEqual(
             wrong.output.splitlines()[-1],
