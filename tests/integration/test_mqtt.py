@@ -166,7 +166,7 @@ class MqttTests(IntegrationTestCase):
             broker.end()
             say(50)
             broker.start()
-            proxy.expect(rf"(?s)(: connected.*){{{number + 2}}}")
+            proxy.expect(rf"(?s)(?>.*?: connected){{{number + 2}}}")
             say(50)
             while not found or found[-1] != said[-1].encode():
                 found += peer.payloads(1)
