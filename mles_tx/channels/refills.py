@@ -1,7 +1,7 @@
 """Histories that come from peers: who may fill that of a channel again.
 
-A member that announces history it holds is heard when its channel has no messages and nobody else fills it: of several
-that offer at the same time, one. It must not know what the messages are.
+A member that announces history it holds is heard when its channel has no messages: of several that offer at the same
+time, one. As long as that has sent nothing another one may take its place. It must not know what the messages are.
 """
 
 from twisted.internet.defer import Deferred
@@ -30,13 +30,21 @@ class Refills:
         self._history = history
         self._claims = claims
         self._claimed: set[Channel] = set()
+        self._asking: set[Channel] = set()
 
     async def decide(self, channel: Channel, member: IMember) -> None:
-        """Let a member that is on a channel fill it, if there is nothing in it and nobody else does."""
-        if channel.has_spoken or channel.filled_by is not None:
+        """Let a member that is on a channel fill it, if there is nothing in it and nobody else has begun."""
+        if channel.has_spoken or channel in self._asking:
             return
-        channel.filled_by = member
-        if not await self._claim(channel) or await self._has_messages(channel):
+        is_known, channel.filled_by = channel.filled_by is not None, member
+        if is_known:
+            return
+        self._asking.add(channel)
+        try:
+            is_free = await self._claim(channel) and not await self._has_messages(channel)
+        finally:
+            self._asking.discard(channel)
+        if not is_free:
             self.end(channel, member)
 
     def end(self, channel: Channel, member: IMember) -> None:

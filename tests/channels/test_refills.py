@@ -40,16 +40,30 @@ class RefillsTests(SynchronousTestCase):
     def decide(self, refills: Refills, member: FakeMember) -> "Deferred[None]":
         return Deferred.fromCoroutine(refills.decide(self.channel, member))
 
-    def test_first(self) -> None:
-        """The first who offers fills the channel until it ends; the end of anybody else changes nothing."""
+    def test_one(self) -> None:
+        """Who offers fills the channel until it ends; before it has begun another one may take its place."""
         refills = Refills(self.history, None)
         for member in (self.alice, self.bob):
             self.successResultOf(self.decide(refills, member))
-        refills.end(self.channel, self.bob)
-        self.assertIs(self.channel.filled_by, self.alice)
+            self.assertIs(self.channel.filled_by, member)
         refills.end(self.channel, self.alice)
-        self.successResultOf(self.decide(refills, self.bob))
         self.assertIs(self.channel.filled_by, self.bob)
+        self.channel.has_spoken = True
+        self.successResultOf(self.decide(refills, self.alice))
+        self.assertIs(self.channel.filled_by, self.bob)
+        refills.end(self.channel, self.bob)
+        self.assertIsNone(self.channel.filled_by)
+
+    def test_while_it_is_found_out(self) -> None:
+        """Nobody takes the place of one about whom the store is still asked."""
+        late = LateReplay([])
+        self.patch(self.history, "replay", lambda *asked: late)
+        refills = Refills(self.history, None)
+        deciding = self.decide(refills, self.alice)
+        self.successResultOf(self.decide(refills, self.bob))
+        late.answer()
+        self.successResultOf(deciding)
+        self.assertIs(self.channel.filled_by, self.alice)
 
     def test_released_once(self) -> None:
         """Whatever other nodes say, the claim is given back once."""
