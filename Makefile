@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# What the page takes from npm; without npm the page says what it cannot do.
+VENDOR := static/localhost/vendor/index.json
+
 # What `make run` hands to the server and `make bench` to the benchmark, for example ARGS="--port 9000".
 ARGS ?=
 
@@ -20,13 +23,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
-run: $(VENV)/.run ## serve on this machine, until Ctrl-C; ARGS="--port 9000" for options
+run: $(VENV)/.run $(VENDOR) ## serve on this machine, until Ctrl-C; ARGS="--port 9000" for options
 	@exec $(BIN)/mles-tx serve $(ARGS)
 
-test: $(VENV)/.develop ## run the tests; TESTS=tests.protocol for some of them
+test: $(VENV)/.develop $(VENDOR) ## run the tests; TESTS=tests.protocol for some of them
 	@$(BIN)/python -m tests $(TESTS)
 
-test-long: $(VENV)/.develop ## the same, and what breaks is broken as often as is promised; some minutes more
+test-long: $(VENV)/.develop $(VENDOR) ## the same, and what breaks is broken as often as is promised; some minutes more
 	@TESTS_LONG=1 $(BIN)/python -m tests $(TESTS)
 
 conformance: $(VENV)/.develop ## RFC 6455 by the Autobahn|Testsuite, whole; needs Python 2.7; RUN=server-ws for some of it
@@ -49,7 +52,7 @@ news: $(VENV)/.develop ## what the news fragments will say in CHANGELOG.md
 	@$(BIN)/towncrier build --draft --version next
 
 clean: ## remove what was made here
-	rm -rf $(VENV) .conformance build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
+	rm -rf $(VENV) static/localhost/vendor .conformance build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
 
 # One environment: `make run` fills it with what the server needs, `make test` with the rest.
 
@@ -60,6 +63,9 @@ $(BIN)/python:
 		{ echo "Python's venv is missing: on Debian, apt-get install python3-venv"; exit 1; }
 	@echo "making the environment in $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
+
+$(VENDOR): $(BIN)/python page/package-lock.json page/fetch.py
+	@$(BIN)/python page/fetch.py || true
 
 $(VENV)/.run: $(BIN)/python setup.cfg pyproject.toml
 	@echo "installing what the server needs ..."

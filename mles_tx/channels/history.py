@@ -271,7 +271,7 @@ class ChannelLog:
     def replay(self, uid: str, history: int | None, since: Sequence[int]) -> "_LogReplay":
         """What `IHistory.replay` promises, of what is remembered now."""
         if history is None and not since:
-            return _LogReplay(self._runs, self._skip)
+            return _LogReplay(self._runs, self._skip, self.memory - (self._count + 1) * OVERHEAD_BYTES)
         messages = list(self)
         if since:
             del messages[: _behind(messages, uid, since)]
@@ -307,14 +307,22 @@ def _behind(messages: Sequence[Message], uid: str, since: Sequence[int]) -> int:
 class _LogReplay:
     """A walk along runs as long as they are now; what is appended to them later is not part of it."""
 
-    __slots__ = ("_at", "_runs")
+    __slots__ = ("_at", "_bytes", "_runs")
 
-    def __init__(self, runs: Iterable[list[Message]], skip: int) -> None:
-        self._runs = deque((run, len(run)) for run in runs)
+    def __init__(self, runs: Iterable[list[Message]], skip: int, most_bytes: int | None = None) -> None:
+        self._runs = deque([(run, len(run)) for run in runs])
         self._at = skip
+        self._bytes = most_bytes  # there are not more; None: nobody has counted them
 
     def pull(self, max_bytes: int) -> list[bytes]:
         frames: list[bytes] = []
+        if self._bytes is not None and self._bytes <= max_bytes:
+            # Usually all of it is a piece: nothing has to be measured.
+            for run, end in self._runs:
+                frames += [message.frame for message in run[self._at : end]]
+                self._at = 0
+            self._runs.clear()
+            return frames
         size = 0
         while self._runs and size < max_bytes:
             run, end = self._runs[0]

@@ -88,6 +88,14 @@ class _Pull(Enum):
     WAITING = auto()  #: the answer comes later
 
 
+def _nothing(gone: object) -> None:
+    pass
+
+
+def _none_taken() -> int:
+    return 0
+
+
 @implementer(IPushProducer)
 class Outbox:
     """What waits for one connection.
@@ -134,7 +142,7 @@ class Outbox:
         stalled: "Deadlines[Outbox]",
         cut: Callable[[CloseReason], object],
         max_backlog: int = MAX_BACKLOG_BYTES,
-        bytes_taken: Callable[[], int] = lambda: 0,
+        bytes_taken: Callable[[], int] = _none_taken,
     ) -> None:
         self._send = send
         self._stalled = stalled
@@ -227,8 +235,10 @@ class Outbox:
             self._feed()
 
     def discard(self) -> None:
-        """The connection is gone."""
+        """The connection is gone: it is let go of, so that nothing of it has to be looked for among what is in use."""
         self._flow = Flow.CLOSED
+        self._send = self._cut = _nothing
+        self._bytes_taken, self._flushed = _none_taken, None
         self._stalled.met(self)
         self._live.clear()
         self._control.clear()
@@ -281,10 +291,12 @@ class Outbox:
             if not frames:
                 return b""
             if len(frames) > 1:
-                if sum(map(len, frames)) > PIECE_BYTES:
+                piece = b"".join(frames)
+                if len(piece) > PIECE_BYTES:
                     # The last one was too much. It is shared, and what it is joined with is not.
                     self._rest = memoryview(frames.pop())
-                return b"".join(frames)
+                    piece = b"".join(frames)
+                return piece
             if len(frames[0]) <= PIECE_BYTES:
                 return frames[0]
             self._rest = memoryview(frames[0])

@@ -52,6 +52,9 @@ _NAME = re.compile(r"[\x20-\x7e]+")
 
 _DIGEST = re.compile(r"[0-9a-fA-F]{16}", re.ASCII)
 
+#: What clients nearly always send: two names in which nothing is escaped, and perhaps an auth value.
+_USUAL = re.compile(rb'\{"uid":"([ !#-\[\]-~]+)","channel":"([ !#-\[\]-~]+)"(?:,"auth":"([ !#-\[\]-~]*)")?\}')
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -93,6 +96,22 @@ def parse_header(payload: bytes, is_binary: bool) -> Header:
         raise ProtocolViolation(CloseReason.HEADER_NOT_TEXT)
     if len(payload) > MAX_HEADER_BYTES:
         raise ProtocolViolation(CloseReason.HEADER_TOO_LARGE)
+    return _usual_header(payload) or _any_header(payload)
+
+
+def _usual_header(payload: bytes) -> Header | None:
+    """The header when it is a usual one: a tenth of the time it takes to find out what JSON can say besides."""
+    match = _USUAL.fullmatch(payload)
+    if match is None:
+        return None
+    uid, channel, auth = match.groups()
+    if auth is None:
+        return Header(uid.decode("ascii"), channel.decode("ascii"), None, None, (), True, 0, payload)
+    replay = payload[: match.end(2) + 1] + b"}"
+    return Header(uid.decode("ascii"), channel.decode("ascii"), auth.decode("ascii"), None, (), True, 0, replay)
+
+
+def _any_header(payload: bytes) -> Header:
     fields = _json_object(payload)
     return Header(
         uid=_name(fields.get("uid"), CloseReason.HEADER_UID),
@@ -124,15 +143,18 @@ def make_header(uid: str, channel: str, history: int | None = None) -> Header:
 def _json_object(payload: bytes) -> dict[str, Any]:
     """Parse strictly (RFC 8259): no duplicate keys, no NaN or infinity, no lone surrogates, no deep nesting."""
     try:
-        value = json.loads(payload.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = _DECODER.decode(payload.decode("utf-8"))
         _check_depth(value)
         # Writing it out again finds what loads lets through: 1e999 became infinity, "\ud800" a lone surrogate.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
+        _ENCODER.encode(value).encode("utf-8")
     except (ValueError, RecursionError):
         raise ProtocolViolation(CloseReason.HEADER_NOT_JSON) from None
     if not isinstance(value, dict):
         raise ProtocolViolation(CloseReason.HEADER_NOT_JSON)
     return value
+
+
+_CONTAINERS = (dict, list)
 
 
 def _check_depth(value: Any) -> None:
@@ -142,7 +164,7 @@ def _check_depth(value: Any) -> None:
         level = [
             inner
             for outer in level
-            if isinstance(outer, dict | list)
+            if isinstance(outer, _CONTAINERS)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
         if not level:
@@ -159,6 +181,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 
 
 def _name(value: object, reason: CloseReason) -> str:

@@ -9,7 +9,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from time import gmtime, localtime, strftime
@@ -45,6 +44,9 @@ _OWN_NAMES = frozenset(("time", "level", "logger", "text", "traceback"))
 
 #: Namespace of what was logged with `twisted.python.log`. Its fields are that module's own.
 _LEGACY = "log_legacy"
+
+#: The format of an event that is one line already.
+_WHOLE_LINE = "{line}"
 
 #: How deep a field's value is taken apart.
 _DEPTH = 4
@@ -99,8 +101,10 @@ def log_to(write: Callable[[bytes], object], log_format: str, level: str) -> Log
     def observe(event: LogEvent) -> None:
         line = lines(event)
         if line:
-            with suppress(OSError):
+            try:
                 write(line.encode("utf-8", "backslashreplace"))
+            except OSError:
+                return  # as said; `suppress` would take longer than all the rest of this
 
     return Log(observe, level)
 
@@ -166,7 +170,7 @@ class JsonLines:
         if failure is not None:
             line["traceback"] = _traceback(event)
         if namespace != _LEGACY:
-            is_whole_line = event.get("log_format") == "{line}"
+            is_whole_line = event.get("log_format") == _WHOLE_LINE
             for name, value in event.items():
                 if name[:4] != "log_" and not (is_whole_line and name == "line"):
                     line[f"{name}_" if name in _OWN_NAMES else name] = value
@@ -187,6 +191,9 @@ def _plain_text(event: LogEvent) -> str:
     """What an event says, without its traceback."""
     # Twisted's own formatting takes ten times as long. It knows calls in formats, and what to do with bad ones.
     form = event.get("log_format")
+    if form == _WHOLE_LINE and type(event.get("line")) is str:
+        line: str = event["line"]
+        return line
     if type(form) is str and "(" not in form and "log_flattened" not in event:
         try:
             return form.format_map(event)

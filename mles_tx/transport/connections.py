@@ -37,7 +37,7 @@ class MlesFactory(WebSocketFactory):
         self.registry = registry
         self.metrics = registry.metrics
         self.settings = settings
-        self.headers = self._say_extensions()
+        self._say_extensions()
         self.heartbeat = Heartbeat(clock, settings.ping_interval)
         self.awaiting_header = Deadlines[WebSocketConnection](
             clock, HEADER_SECONDS, lambda connection: connection.close(CloseReason.NO_HEADER)
@@ -56,7 +56,7 @@ class MlesFactory(WebSocketFactory):
     def change(self, settings: Settings) -> None:
         """Take over other settings: for those who come, and for everybody who is here."""
         before, self.settings = self.settings, settings
-        self.headers = self._say_extensions()
+        self._say_extensions()
         self.origin_allowed = settings.origin_allowed
         if settings.ping_interval != before.ping_interval:
             self.heartbeat.change(settings.ping_interval)
@@ -65,9 +65,11 @@ class MlesFactory(WebSocketFactory):
                 if isinstance(connection, MlesConnection):
                     connection.change(before, settings)
 
-    def _say_extensions(self) -> dict[str, str]:
-        """What stands in every answer to an upgrade."""
-        return {EXTENSIONS_HEADER: str(Extensions(self.settings.history_limit, self._run))}
+    def _say_extensions(self) -> None:
+        """Have every answer to an upgrade say what this server knows."""
+        extensions = str(Extensions(self.settings.history_limit, self._run))
+        self.headers = {EXTENSIONS_HEADER: extensions}
+        self.more_headers = f"{EXTENSIONS_HEADER}: {extensions}\r\n".encode("ascii")
 
     def close_all(self, reason: CloseReason, seconds: float = 0.0) -> "Deferred[None]":
         """Tell everybody that it is over, and before that deliver to them what was said.

@@ -109,8 +109,12 @@ class DoorFactory(Factory):
             deadlines.met(door)
 
     def forget(self, door: Door) -> None:
-        """A door has handed its connection over, or lost it."""
+        """A door has lost its connection."""
         self.all_met(door)
+        self.gone(door)
+
+    def gone(self, door: Door) -> None:
+        """A door has handed its connection over: no deadline runs for it then."""
         self.doors.discard(door)
         if not self.doors and self._empty is not None:
             empty, self._empty = self._empty, None

@@ -512,7 +512,7 @@ class ResyncTests(ClientTestCase):
         heard = self.begin()
         self.way.cut()
         heard.pass_time(5)
-        self.patch(MlesFactory, "_say_extensions", lambda factory: {})
+        self.patch(MlesFactory, "_say_extensions", lambda factory: None)
         self.way.cut()
         self.way.restart()
         heard.pass_time(5)
@@ -536,7 +536,7 @@ class ResyncTests(ClientTestCase):
         """Where a server tells that the history has come, nothing has to be guessed: it is live at once."""
         heard = self.begin()
         self.assertIs(heard.client.status.state, State.LIVE)
-        self.patch(MlesFactory, "_say_extensions", lambda factory: {})
+        self.patch(MlesFactory, "_say_extensions", lambda factory: None)
         self.way.cut()
         self.way.restart()
         heard.pass_time(0.75)

@@ -110,7 +110,7 @@ class MlesSideTests(SynchronousTestCase):
 
     def test_reference(self) -> None:
         """One that says nothing about itself is sent no history: it would take it for new messages."""
-        self.patch(MlesFactory, "_say_extensions", lambda factory: {})
+        self.patch(MlesFactory, "_say_extensions", lambda factory: None)
         self.begin()
         self.pass_time(9)
         alice, bob = self.join(0, "alice", history=0), self.join(1, "bob", history=0)

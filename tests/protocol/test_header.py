@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mles_tx.protocol import header as module
 from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 from mles_tx.protocol.header import (
     HEADER_SECONDS,
@@ -20,6 +21,7 @@ from mles_tx.protocol.header import (
     make_header,
     parse_header,
 )
+from tests import examples
 
 _JSON = CloseReason.HEADER_NOT_JSON
 _TWICE = CloseReason.HEADER_DUPLICATE_KEY
@@ -535,6 +537,55 @@ class AnyBytesTests(_HeaderTests):
             (uid, channel, history, tuple(since), receive, resync),
         )
         self.assertEqual(json.loads(header.replay), public)
+
+
+@st.composite
+def _nearly_usual(draw: st.DrawFn) -> bytes:
+    """What clients usually send, but for a thing or two."""
+    name = st.text(st.characters(max_codepoint=0x80), max_size=6) | st.sampled_from(('\\"', "\\\\", "\\u0041", "\\"))
+    members = [f'"uid":"{draw(name)}"', f'"channel":"{draw(name)}"']
+    if draw(st.booleans()):
+        members.append(f'"auth":"{draw(st.sampled_from(("", "0", "0123456789abcdef", "x")) | name)}"')
+    if draw(st.integers(0, 9)) == 9:
+        members.append(draw(st.sampled_from(('"uid":"a"', '"auth":null', '"history":0', '"x":1', ""))))
+    if draw(st.integers(0, 9)) == 9:
+        members = draw(st.permutations(members))
+    payload = bytearray("{" + ",".join(members) + "}", "utf-8")
+    if draw(st.integers(0, 4)) == 4:
+        payload[draw(st.integers(0, len(payload) - 1))] = draw(st.integers(0, 255))
+    return bytes(payload)
+
+
+class UsualTests(SynchronousTestCase):
+    """The short cut for what clients nearly always send."""
+
+    def test_taken(self) -> None:
+        """A header without an auth value takes it, and one with it: JSON is not needed for them."""
+
+        def unwanted(payload: bytes) -> None:
+            raise AssertionError(payload)
+
+        self.patch(module, "_any_header", unwanted)
+        for payload in (b'{"uid":"alice","channel":"a b"}', b'{"uid":"!","channel":"~","auth":"9b3b95527f7c2d80"}'):
+            self.assertEqual(parse_header(payload, False).replay, payload.partition(b',"auth"')[0].rstrip(b"}") + b"}")
+
+    @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(300))
+    @given(payload=_nearly_usual())
+    def test_same(self, payload: bytes) -> None:
+        """Whatever a client sends, it is understood as without the short cut."""
+
+        def outcome() -> Header | CloseReason:
+            try:
+                return parse_header(payload, False)
+            except ProtocolViolation as violation:
+                return violation.reason
+
+        short = outcome()
+        patcher = self.patch(module, "_usual_header", lambda payload: None)
+        try:
+            self.assertEqual(short, outcome())
+        finally:
+            patcher.restore()
 
 
 class MakeTests(SynchronousTestCase):

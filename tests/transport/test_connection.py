@@ -1,7 +1,9 @@
 """Members: joining, the rate, pings, one uid twice, those that do not read."""
 
+import gc
 import json
 import re
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -132,6 +134,30 @@ class FirstFrameTests(ConnectionTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(OSError)))
         self.assertClosed(alice, CloseReason.INTERNAL_ERROR)
         self.assertEqual(([], 0), (list(self.registry.members), self.factory.metrics.total_messages_received))
+
+
+class GarbageTests(ConnectionTestCase):
+    """What a connection leaves behind."""
+
+    def test_nothing_to_look_for(self) -> None:
+        """A connection that is gone is gone at once: Python need not look for it among all that is in use, which took a
+        thirtieth of a join."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for how in ("lost", "left", "refused", "slow"):
+            peer = self.join("alice", channel=how) if how != "refused" else self.open()
+            if how == "left":
+                peer.receive(client_frame(8, b"\x03\xe8"))
+            elif how == "refused":
+                peer.receive(header("", ""))
+            elif how == "slow":
+                peer.full = True
+                peer.connection.write(b"waits")
+                peer.connection.write(b"behind it")
+            connection = weakref.ref(peer.connection)
+            peer.hang_up()
+            del peer.protocol, peer.connection  # as Twisted's transports do
+            self.assertIsNone(connection(), how)
 
 
 class LogTests(ConnectionTestCase):
