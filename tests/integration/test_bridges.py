@@ -16,7 +16,7 @@ from mles_tx.protocol.auth import auth_value
 from tests import rounds
 
 from .clients import Member, Reachable, join_frame, together
-from .processes import Process, Server, server_environ
+from .processes import WAIT, Process, Server, server_environ
 from .support import LOCAL, SECURE, IntegrationTestCase
 from .wires import Wire
 
@@ -100,7 +100,7 @@ class _BridgeTests(IntegrationTestCase):
         proxy = Process(command, directory, server_environ(directory))
         self.addCleanup(proxy.stop)
         for url in urls:
-            proxy.expect(re.escape(f"{url}: joined"))
+            proxy.expect(re.escape(f"{url}: joined"), 3 * WAIT)  # a program starts, and makes connections
         return proxy
 
     def wire(self, server: Server) -> Wire:
@@ -311,7 +311,7 @@ class SettingsTests(_BridgeTests):
         command = ["mles-tx", "proxy", "--channel", self.channel, server.url, other.url]
         proxy = Process(command, server.directory, server_environ(server.directory))
         self.addCleanup(proxy.stop)
-        self.assertEqual(proxy.wait(), 1)
+        self.assertEqual(proxy.wait(3 * WAIT), 1)
         self.assertEqual(
             proxy.output.splitlines()[-1], f"mles-tx proxy: {server.url}: this server needs auth in the first frame"
         )

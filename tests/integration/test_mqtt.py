@@ -92,9 +92,12 @@ class MqttTests(IntegrationTestCase):
 
     def start_proxy(self, mqtt: str, *options: str) -> Process:
         """A proxy that has joined both."""
-        proxy = self.run_proxy(mqtt, *options)
-        proxy.expect(": joined")
-        proxy.expect(": connected")
+        return self.await_proxy(self.run_proxy(mqtt, *options))
+
+    def await_proxy(self, proxy: Process) -> Process:
+        """Wait until it has joined both: a program starts, and makes connections."""
+        for what in (": joined", ": connected"):
+            proxy.expect(what, 3 * WAIT)
         return proxy
 
     def end(self, proxy: Process) -> None:
@@ -135,8 +138,7 @@ class MqttTests(IntegrationTestCase):
         command = ["mles-tx", "proxy", "--channel", self.channel, "--mqtt", f"{broker.url}/the%20topic", other.url]
         third = Process(command, other.directory, server_environ(other.directory))
         self.addCleanup(third.stop)
-        third.expect(": joined")
-        third.expect(": connected")
+        self.await_proxy(third)
         bob = self.member(other, "bob", history=0)
         for number in range(20):
             alice.send(f"{number}")
@@ -166,7 +168,7 @@ class MqttTests(IntegrationTestCase):
             broker.end()
             say(50)
             broker.start()
-            proxy.expect(rf"(?s)(?>.*?: connected){{{number + 2}}}")
+            proxy.expect(rf"(?s)(?>.*?: connected){{{number + 2}}}", 3 * WAIT)
             say(50)
             while not found or found[-1] != said[-1].encode():
                 found += peer.payloads(1)
@@ -212,7 +214,7 @@ class MqttTests(IntegrationTestCase):
         self.end(proxy)
         self.assertNotIn("s3cret", proxy.output)
         wrong = self.run_proxy(f"mqtts://bridge:wr0ng@{where}", "--ca-file", ca)
-        self.assertEqual(wrong.wait(), 1)
+        self.assertEqual(wrong.wait(3 * WAIT), 1)
         self.assertEqual(
             wrong.output.splitlines()[-1],
             f"mles-tx proxy: mqtts://{where}/{self.channel}: the broker refuses us: Not authorized",
@@ -222,6 +224,6 @@ class MqttTests(IntegrationTestCase):
     def test_nobody_there(self) -> None:
         """A broker that cannot be reached is tried again, and the proxy can be stopped meanwhile."""
         proxy = self.run_proxy("mqtt://127.0.0.1:1")
-        proxy.expect(r"mqtt://127\.0\.0\.1:1/.*: nobody answers; trying again")
+        proxy.expect(r"mqtt://127\.0\.0\.1:1/.*: nobody answers; trying again", 3 * WAIT)
         proxy.expect(": joined")
         self.end(proxy)
