@@ -154,10 +154,10 @@ class _BridgeTests(IntegrationTestCase):
 class ShapeTests(_BridgeTests):
     """Three servers and three proxies."""
 
-    def check_shape(self, shape: Sequence[tuple[tuple[int, ...], int]], *standing: bool) -> None:
-        """With proxies that stand by everything comes once; without them at most once from each."""
+    def check_shape(self, shape: Sequence[tuple[tuple[int, ...], int]]) -> None:
+        """With proxies that stand by everything comes once; without, which takes longer, at most once from each."""
         servers = self.start_servers(3)
-        for standing_by in standing:
+        for standing_by in (True, False)[: rounds(1, 2)]:
             self.channel += f" {standing_by}"
             proxies = [
                 self.start_proxy(
@@ -183,11 +183,11 @@ class ShapeTests(_BridgeTests):
 
     def test_ring(self) -> None:
         """Three servers in a ring of proxies: everything said anywhere is heard everywhere, in each sender's order."""
-        self.check_shape(RING, True, False)
+        self.check_shape(RING)
 
     def test_mesh(self) -> None:
         """Three proxies that all join all three servers; two of them stand by."""
-        self.check_shape(MESH, True, *([False] if rounds(0, 1) else []))
+        self.check_shape(MESH)
 
 
 class BreakTests(_BridgeTests):
@@ -211,7 +211,7 @@ class BreakTests(_BridgeTests):
         for one, other in shape:
             self.start_proxy([wires[one], wires[other]])
         people = [self.person(index) for index in range(3)]
-        for number in range(rounds(3, 30)):
+        for number in range(rounds(2, 30)):
             wire = wires[number % 3]
             together([person.say(40) for person in people])
             wire.cut()
