@@ -51,9 +51,14 @@ class Refills:
         """A member has filled its channel as far as it does; any number of times."""
         if channel.filled_by is member:
             channel.filled_by = None
-            if channel in self._claimed and self._claims is not None:
-                self._claimed.discard(channel)
-                self._claims.release(channel.name, NOBODY)
+            if not channel.has_spoken:
+                self.forget(channel)  # else other nodes may not have heard of it yet
+
+    def forget(self, channel: Channel) -> None:
+        """A channel has ended here: others may ask about it."""
+        if channel in self._claimed and self._claims is not None:
+            self._claimed.discard(channel)
+            self._claims.release(channel.name, NOBODY)
 
     async def _claim(self, channel: Channel) -> bool:
         if self._claims is None:

@@ -235,7 +235,7 @@ class ChannelRegistry:
         if self._claims is not None:
             self._claims.release(channel.name, member.uid)
         if not channel.members and not channel.pending:
-            del self._channels[channel.name]
+            self._end(channel)
 
     def flush(self) -> None:
         """Hand what waits to the history, before the end of the turn if need be."""
@@ -246,7 +246,7 @@ class ChannelRegistry:
         for channel in dirty:
             self._commit(channel)
             if not channel.members and self._channels.get(channel.name) is channel:
-                del self._channels[channel.name]
+                self._end(channel)
 
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         """The history has a batch: deliver it."""
@@ -284,6 +284,11 @@ class ChannelRegistry:
         """How many channels have members or a history."""
         remembered = self._history.channels()
         return len(remembered) + sum(name not in remembered for name in self._channels)
+
+    def _end(self, channel: Channel) -> None:
+        """Nobody is there any more, and nothing waits."""
+        del self._channels[channel.name]
+        self._refills.forget(channel)
 
     def _open(self, name: str) -> Channel:
         """A channel, new if need be."""
