@@ -13,12 +13,16 @@ ARGS ?=
 # What `make conformance` runs: targets, and --case for some of the cases. Without it, all.
 RUN ?=
 
+# What `make test-lowest` runs: all that needs neither processes nor services.
+UNITS ?= $(addprefix tests.,bench channels cli fuzz model protocol service stores test_metrics test_testing transport web)
+
+# What `make fuzz` tries, for example ARGS="--target header --seconds 600".
 # What `make test` runs, for example TESTS=tests.protocol. The coverage floor holds for all of them.
 TESTS ?= tests
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: help run test test-long conformance check lint types bench news clean
+.PHONY: help run test test-long test-lowest conformance fuzz check lint types bench news clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -32,8 +36,14 @@ test: $(VENV)/.develop $(VENDOR) ## run the tests; TESTS=tests.protocol for some
 test-long: $(VENV)/.develop $(VENDOR) ## the same, and what breaks is broken as often as is promised; some minutes more
 	@TESTS_LONG=1 $(BIN)/python -m tests $(TESTS)
 
+test-lowest: $(VENV)/.lowest ## the tests without processes, with the lowest versions that setup.cfg allows
+	@$(VENV)/lowest/bin/python -m tests $(UNITS)
+
 conformance: $(VENV)/.develop ## RFC 6455 by the Autobahn|Testsuite, whole; needs Python 2.7; RUN=server-ws for some of it
 	@$(BIN)/python -m tests.conformance $(RUN)
+
+fuzz: $(VENV)/.fuzz ## try bytes that nobody thinks of; ARGS="--target header --seconds 60"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: lint types test ## everything a change has to pass
 
@@ -52,7 +62,7 @@ news: $(VENV)/.develop ## what the news fragments will say in CHANGELOG.md
 	@$(BIN)/towncrier build --draft --version next
 
 clean: ## remove what was made here
-	rm -rf $(VENV) static/localhost/vendor .conformance build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
+	rm -rf $(VENV) static/localhost/vendor .conformance _fuzz_found build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
 
 # One environment: `make run` fills it with what the server needs, `make test` with the rest.
 
@@ -76,3 +86,15 @@ $(VENV)/.develop: $(BIN)/python setup.cfg pyproject.toml
 	@echo "installing what the tests need ..."
 	@$(PIP_INSTALL) --editable '.[test,lint]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.lowest: $(VENV)/.develop
+	@echo "installing the lowest versions ..."
+	@$(PIP_INSTALL) --editable '.[test,lowest]'
+	@$(PYTHON) -m venv $(VENV)/lowest
+	@$(BIN)/uv pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct --editable '.[test]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.develop
+	@echo "installing the fuzzer ..."
+	@$(PIP_INSTALL) --editable '.[test,fuzz]'
+	@touch $@

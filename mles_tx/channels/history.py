@@ -129,6 +129,7 @@ class IHistory(Interface):
 
     memory = Attribute("Bytes of memory all channels take, about.")
     messages = Attribute("Messages that are in memory.")
+    is_settled = Attribute("Whether all that was appended has come back to the listener, delivered or refused.")
 
     def start(listener: ICommitted) -> None:
         """Begin; committed batches are to be given to the listener."""
@@ -382,6 +383,11 @@ class MemoryHistory:
     def memory(self) -> int:
         """Bytes of memory all channels take, about."""
         return self._memory
+
+    @property
+    def is_settled(self) -> bool:
+        """Always: what is appended is delivered at once."""
+        return True
 
     @property
     def messages(self) -> int:

@@ -5,11 +5,12 @@ published in one turn waits for the end of the turn, goes to the history as one 
 comes back to be delivered as soon as the history has it (`committed`, the only entrance to a fan-out).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -23,7 +24,7 @@ from .claims import IClaims, IHolders
 from .history import ICommitted, IHistory, Message
 from .member import IMember
 
-__all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry"]
+__all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry", "only_here"]
 
 #: Channels when nobody says otherwise. One with nothing but a join frame takes about 2 KB.
 DEFAULT_MAX_CHANNELS = 100_000
@@ -31,8 +32,15 @@ DEFAULT_MAX_CHANNELS = 100_000
 #: Seconds between two looks for idle channels.
 _SWEEP_SECONDS = 60.0
 
+#: Seconds between two looks whether what was said was delivered.
+_LOOK_SECONDS = 0.005
 
 _tuple = tuple.__new__
+
+
+def only_here(channels: int) -> int:
+    """How many channels there are in all, when there are so many here and none elsewhere."""
+    return channels
 
 
 @implementer(ICommitted, IHolders)
@@ -47,6 +55,8 @@ class ChannelRegistry:
             used without members is forgotten; when all have members, the newcomer is refused. It may be changed;
             those that are there stay.
         claims: where uids are claimed, if this is one node of several.
+        count_all: told how many channels there are here, says how many there are in all: the limit may be one for
+            several registries. It is called when a channel is new.
     """
 
     _log = Logger()
@@ -58,6 +68,7 @@ class ChannelRegistry:
         metrics: Metrics | None = None,
         max_channels: int = DEFAULT_MAX_CHANNELS,
         claims: IClaims | None = None,
+        count_all: Callable[[int], int] = only_here,
     ) -> None:
         self._clock = clock
         self._history = history
@@ -70,6 +81,7 @@ class ChannelRegistry:
         self._end_of_turn: IDelayedCall | None = None
         self._sweeping: IDelayedCall | None = None
         self._claims = claims
+        self._count_all = count_all
         history.start(self)
         if claims is not None:
             claims.attach(self)
@@ -168,8 +180,8 @@ class ChannelRegistry:
         if header.receive:
             member.replay(self._history.replay(channel.name, header.uid, header.history, header.since))
         frame = encode_message(header.replay, is_binary=False)
-        channel.pending.append(Message(frame, header.uid, member.serial, is_join=True))
-        self._commit(channel)
+        # Alone: members of this program may have said something while they heard the last delivery, or this history.
+        self._append(channel, [Message(frame, header.uid, member.serial, is_join=True)])
 
     def publish(self, member: IMember, frames: Iterable[bytes]) -> None:
         """Take messages; they are delivered at the end of this turn. Ignored when the member has left."""
@@ -220,6 +232,17 @@ class ChannelRegistry:
             if not channel.members and self._channels.get(channel.name) is channel:
                 del self._channels[channel.name]
 
+    async def settle(self, seconds: float) -> None:
+        """Hand what waits to the history, and wait until it has come back.
+
+        Args:
+            seconds: how long at most.
+        """
+        self.flush()
+        until = self._clock.seconds() + seconds
+        while not self._history.is_settled and self._clock.seconds() < until:
+            await deferLater(self._clock, _LOOK_SECONDS)
+
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         """The history has a batch: deliver it."""
         found = self._channels.get(channel)
@@ -261,18 +284,24 @@ class ChannelRegistry:
         """A channel, new if need be."""
         channel = self._channels.get(name)
         if channel is None:
-            if name not in self._history.channels() and self._is_full() and not self._make_room():
+            if not self._has_room_for(name):
                 raise ProtocolViolation(CloseReason.SERVER_FULL)
             channel = self._channels[name] = Channel(name)
         return channel
 
-    def _make_room(self) -> bool:
-        # When as many have members as there may be at all, there is nothing to look for.
-        return len(self._channels) < self.max_channels and self._history.forget_one()
+    def _has_room_for(self, name: str) -> bool:
+        """Whether there may be members on one channel more; another one is forgotten for it if need be."""
+        # Nearly every channel with members has a history: the larger of both numbers is about that of all channels.
+        remembered = self._history.channels()
+        elsewhere = self._count_elsewhere()
+        if len(self._channels) + elsewhere >= self.max_channels:
+            return False
+        return name in remembered or len(remembered) + elsewhere < self.max_channels or self._history.forget_one()
 
-    def _is_full(self) -> bool:
-        # Nearly every channel with members has a history, so that the larger number is the number of both.
-        return max(len(self._channels), len(self._history.channels())) >= self.max_channels
+    def _count_elsewhere(self) -> int:
+        """How many channels there are elsewhere, which learns how many there are here."""
+        here = max(len(self._channels), len(self._history.channels()))
+        return self._count_all(here) - here
 
     def _member(self, name: str, uid: str) -> IMember | None:
         channel = self._channels.get(name)
@@ -287,10 +316,13 @@ class ChannelRegistry:
     def _commit(self, channel: Channel) -> None:
         batch, channel.pending = channel.pending, []
         if batch:
-            try:
-                self._history.append(channel.name, batch)
-            except Exception:
-                self._log.failure("a history could not be written")
+            self._append(channel, batch)
+
+    def _append(self, channel: Channel, batch: Sequence[Message]) -> None:
+        try:
+            self._history.append(channel.name, batch)
+        except Exception:
+            self._log.failure("a history could not be written")
 
     def _sweep(self) -> None:
         self._sweeping = self._clock.callLater(_SWEEP_SECONDS, self._sweep)
@@ -298,3 +330,4 @@ class ChannelRegistry:
             self._history.sweep()
         except Exception:
             self._log.failure("idle channels could not be looked for")
+        self._count_elsewhere()  # so that others learn how many have gone

@@ -1,6 +1,10 @@
-"""A client of Mles v2, for any server of it: `MlesClient` and what it is told and tells."""
+"""A client of Mles v2, for any server of it: `MlesClient` and what it is told and tells.
 
-from .client import MlesClient
+The client itself is imported when it is first used: it needs Autobahn, which takes a third of a second.
+"""
+
+from typing import TYPE_CHECKING, Any
+
 from .config import ENVIRONMENT, ClientConfig, ClientConfigError, Repeats, Trust
 from .interfaces import (
     Callbacks,
@@ -13,6 +17,9 @@ from .interfaces import (
     Status,
 )
 from .stream import MessageStream
+
+if TYPE_CHECKING:
+    from .client import MlesClient
 
 __all__ = [
     "ENVIRONMENT",
@@ -31,3 +38,11 @@ __all__ = [
     "Status",
     "Trust",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "MlesClient":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .client import MlesClient
+
+    return MlesClient

@@ -59,12 +59,13 @@ class MlesClient(Service):
         self.config = config
         self._listeners: list[IClientListener] = [] if listener is None else [listener]
         self._held = held
-        self._sender = Sender(reactor, config.max_queued_messages, config.max_queued_bytes, self._all_said)
-        self._receiver = Receiver(config.channel, config.repeats, self._sender.outbox, self._deliver)
+        self._sender = Sender(reactor, config.max_queued_messages, config.max_queued_bytes, self._all_said, self._heard)
+        self._receiver = Receiver(config.channel, config.uid, config.repeats, self._sender.outbox, self._deliver)
         way = endpoint_for(config, reactor) if endpoint is None else endpoint
         self._links = Links(config, reactor, way, random, _Conversation(self))
         self._may_send = False
         self._is_finishing = False
+        self._was_live = False
         self._ended: list[Deferred[Status]] = []
 
     @property
@@ -179,13 +180,13 @@ class MlesClient(Service):
             fields["auth"] = auth
         if offered:
             fields["resync"] = offered
-        if self.unsure_messages:
-            return fields  # the replay has to have what this client has said
-        if not config.receive:
+        # The replay has to have what this client has said of late.
+        since = self._sender.outbox.behind if self.unsure_messages else self._heard()
+        if not config.receive and not self.unsure_messages:
             fields["receive"] = False
-        if config.resume and self._receiver.since:
-            fields["since"] = [f"{one:016x}" for one in self._receiver.since]
-        elif config.history is not None:
+        if config.resume and since:
+            fields["since"] = [f"{one:016x}" for one in since]
+        elif config.history is not None and not self._goes_on and not self.unsure_messages:
             fields["history"] = config.history
         return fields
 
@@ -193,12 +194,23 @@ class MlesClient(Service):
         offered = () if self._held is None else self._held.held_frames()
         fields = self._first_frame(len(offered))
         first = json.dumps(fields, separators=(",", ":"))
-        self._receiver.begin(resumes="since" in fields)
+        goes_on = "since" in fields and (not self.unsure_messages or self._sender.outbox.behind == self._heard())
+        self._receiver.begin(goes_on, self._goes_on and self.config.history is not None)
         link.sendMessage(first.encode("ascii"))
         for frame in offered:
             link.sendMessage(frame.payload, frame.is_binary)
         if not self.unsure_messages:
             self._begin(link)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether it was on the channel before, and has nothing yet to go on from."""
+        return self._was_live and self.config.resume and not self._receiver.since
+
+    def _settled(self, link: Link) -> None:
+        self._was_live = True
+        self._receiver.settle()
+        self._begin(link)
 
     def _begin(self, link: Link) -> None:
         if not self._may_send:
@@ -212,7 +224,12 @@ class MlesClient(Service):
     def _received(self, payload: bytes, is_binary: bool) -> None:
         self._receiver.received(payload, is_binary)
 
+    def _heard(self) -> tuple[int, ...]:
+        return tuple(self._receiver.since)
+
     def _broken(self, answered: bool) -> None:
+        if not self._may_send and self._receiver.has_looked:
+            self._sender.outbox.looked(self._heard())
         self._may_send = False
         self._sender.broken()
         if answered:
@@ -251,8 +268,7 @@ class _Conversation:
         self._client._open(link)
 
     def link_settled(self, link: Link) -> None:
-        self._client._receiver.settle()
-        self._client._begin(link)
+        self._client._settled(link)
 
     def link_received(self, payload: bytes, is_binary: bool) -> None:
         self._client._received(payload, is_binary)

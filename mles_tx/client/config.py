@@ -191,6 +191,8 @@ class ClientConfig:
             raise ClientConfigError(f"history {self.history}: give 0 or more")
         if self.max_queued_messages < 1 or self.max_queued_bytes < 1:
             raise ClientConfigError("the queue has to hold at least one message")
+        if self.connect_seconds <= 0 or self.silence_seconds <= 0:
+            raise ClientConfigError("connect_seconds and silence_seconds: give more than 0")
         if self.origin is not None and not _ORIGIN.fullmatch(self.origin):
             raise ClientConfigError(f"origin {self.origin!r}: give one like https://example.org")
         if self.proxy not in ("", ENVIRONMENT):

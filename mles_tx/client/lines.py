@@ -1,5 +1,7 @@
 """What a chat says in a frame: in the clear as the bundled page does, sealed as mles-client does.
 
+A file of the page is a binary frame with a line of JSON before its bytes; it is named, not opened.
+
 In the clear a line is a text frame, ``{"text": …, "uid": …, "time": …}``. Sealed it is a binary frame with plaintext
 ``2026-11-22T12:00:00Z UID: TEXT``. Somebody's first frame, or a sealed object with a `uid`, says that he has joined.
 """
@@ -19,12 +21,17 @@ __all__ = ["Kind", "Line", "clear_line", "read", "sealed_join", "sealed_line"]
 #: A sealed line. A uid with a colon and a space in it cannot be told from the beginning of a text.
 _SEALED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z) (.{1,4096}?): (.*)", re.DOTALL)
 
+#: Bytes in which the head of a file's frame ends, and letters of its name that are told.
+_MAX_FILE_HEAD = 4096
+_MAX_FILE_NAME = 200
+
 
 class Kind(Enum):
     """What a line is."""
 
     SAID = auto()  #: somebody says something
     JOINED = auto()  #: somebody has joined
+    FILE = auto()  #: somebody sends a file, or a part of one
     BINARY = auto()  #: bytes that are no text
     SEALED = auto()  #: sealed with another secret, or with one where there is none here
 
@@ -35,7 +42,7 @@ class Line:
 
     Attributes:
         kind: what it is.
-        text: what was said; of binary data, how much there is.
+        text: what was said; of a file its name, of binary data how much there is.
         uid: who; None: the frame does not say.
         time: when, in UTC; None: it does not say.
         is_sealed: whether it was encrypted with the shared secret.
@@ -84,8 +91,17 @@ def read(message: Message, channel: str, cipher: Cipher | None) -> Line:
     return _read_sealed(plaintext)
 
 
-def _binary(payload: bytes) -> Line:
-    return Line(Kind.BINARY, f"{len(payload)} {'byte' if len(payload) == 1 else 'bytes'} of binary data")
+def _binary(payload: bytes, is_sealed: bool = False) -> Line:
+    head, newline, _ = payload[:_MAX_FILE_HEAD].partition(b"\n")
+    fields = _object(head.decode("utf-8", "replace")) if newline else {}
+    name, uid, part, parts = fields.get("file"), fields.get("uid"), fields.get("part"), fields.get("parts")
+    if isinstance(name, str) and isinstance(uid, str):
+        size = f"{len(payload) - len(head) - 1} bytes"
+        if isinstance(part, int) and isinstance(parts, int) and parts > 1:
+            size = f"part {part + 1} of {parts}"
+        return Line(Kind.FILE, f"{name[:_MAX_FILE_NAME]}, {size}", uid, _time(fields.get("time")), is_sealed)
+    size = f"{len(payload)} {'byte' if len(payload) == 1 else 'bytes'}"
+    return Line(Kind.BINARY, f"{size} of binary data", is_sealed=is_sealed)
 
 
 def _read_clear(text: str, channel: str) -> Line:
@@ -102,7 +118,9 @@ def _read_sealed(plaintext: bytes) -> Line:
     try:
         text = plaintext.decode("utf-8")
     except UnicodeDecodeError:
-        return Line(Kind.BINARY, _binary(plaintext).text, is_sealed=True)
+        return _binary(plaintext, is_sealed=True)
+    if text.startswith('{"file"'):  # a file that is a text itself
+        return _binary(plaintext, is_sealed=True)
     uid = _object(text).get("uid")
     if isinstance(uid, str):
         return Line(Kind.JOINED, "", uid, is_sealed=True)

@@ -111,6 +111,7 @@ class Links:
         self._goodbye = _Goodbye.NO
         self._is_read = True
         self._attempt: Deferred[Any] | None = None
+        self._opening: Link | None = None  # connected, and not yet a WebSocket
         self._deadline: IDelayedCall | None = None  # of the attempt, the wait, or the silence
         self._quiet: IDelayedCall | None = None
         self._started_at = self._began_at = self._opened_at = self._heard_at = 0.0
@@ -138,6 +139,8 @@ class Links:
             self._set_deadline(CLOSE_SECONDS, self.link.abort)
         elif self._attempt is not None:
             self._attempt.cancel()
+        elif self._opening is not None:
+            self._opening.abort()
         elif self.status.state is not State.CLOSED:
             self._close(Status(State.CLOSED, "left"))
 
@@ -169,6 +172,7 @@ class Links:
         link: Link = getattr(protocol, "wrappedProtocol", protocol)  # TLS may be between
         if link.has_ended or self.link is link:
             return
+        self._opening = link
         if self._goodbye is _Goodbye.NOW:
             link.abort()
         else:
@@ -182,7 +186,7 @@ class Links:
         if self._goodbye is _Goodbye.NOW:
             link.abort()
             return
-        self.link = link
+        self.link, self._opening = link, None
         self._opened_at = self._heard_at = self._clock.seconds()
         self._is_asked = False
         if not self._is_read:
@@ -256,7 +260,7 @@ class Links:
 
     def link_ended(self, link: Link, ending: Ending) -> None:
         assert ending.failure is not None
-        was_open, self.link = self.link is link, None
+        was_open, self.link, self._opening = self.link is link, None, None
         self._stop_timers()
         if was_open:
             self._user.link_ended(ending.answered)
@@ -275,6 +279,8 @@ class Links:
             self._close(Status(State.CLOSED, fault.text, code=fault.code, is_error=True))
         else:
             seconds = self._backoff.failed()
+            if self._in_at is None and self._config.patience is not None:
+                seconds = min(seconds, self._started_at + self._config.patience - self._clock.seconds())
             self._set_deadline(seconds, self._connect)
             self._tell(Status(State.WAITING, fault.text, seconds, fault.code))
 

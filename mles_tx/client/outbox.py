@@ -40,6 +40,7 @@ class Saying:
         handed: fires when it was handed to the connection; None: it has.
         digest: of the payload.
         sure_at: when the server has surely taken it.
+        behind: digests of what had come when it was sent: in the history it stands behind that, if it is there.
     """
 
     payload: bytes
@@ -47,6 +48,7 @@ class Saying:
     handed: Deferred[None] | None
     digest: int
     sure_at: float = 0.0
+    behind: tuple[int, ...] = ()
 
 
 class Outbox:
@@ -94,8 +96,19 @@ class Outbox:
         self.waiting_bytes -= len(saying.payload)
         return saying
 
-    def sent(self, saying: Saying, now: float) -> None:
-        """One was written to the socket."""
+    @property
+    def behind(self) -> tuple[int, ...]:
+        """Behind what the first of the unsure stands in the history, if it is there; empty: behind anything."""
+        return self._unsure[0].behind if self._unsure else ()
+
+    def looked(self, behind: tuple[int, ...]) -> None:
+        """The history was looked through up to some place: the unsure are behind it, or not there."""
+        for saying in self._unsure:
+            saying.behind = behind
+
+    def sent(self, saying: Saying, now: float, behind: tuple[int, ...] = ()) -> None:
+        """One was written to the socket, when those had come that it stands behind."""
+        saying.behind = behind
         self._sure_at = max(self._sure_at, now + UNSURE_SECONDS) + _TAKING_SECONDS
         saying.sure_at = self._sure_at
         self._unsure.append(saying)

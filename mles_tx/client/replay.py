@@ -11,7 +11,7 @@ from mles_tx.protocol.dedup import DigestMemory
 
 from .outbox import Outbox
 
-__all__ = ["Kind", "Replay", "is_join"]
+__all__ = ["Kind", "Replay", "who_joins"]
 
 
 class Kind(Enum):
@@ -66,12 +66,13 @@ class Replay:
         self._said.clear()
 
 
-def is_join(payload: bytes, is_binary: bool, channel: str) -> bool:
-    """Whether a frame is somebody's first frame on a channel, as the history has it."""
+def who_joins(payload: bytes, is_binary: bool, channel: str) -> str | None:
+    """The uid when a frame is somebody's first frame on a channel, as the history has it; None: it is not."""
     if is_binary or not payload.startswith(b"{") or b'"channel"' not in payload:
-        return False
+        return None
     try:
         fields = json.loads(payload)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(fields.get("uid"), str) and fields.get("channel") == channel and "text" not in fields
+        return None
+    uid = fields.get("uid")
+    return uid if isinstance(uid, str) and fields.get("channel") == channel and "text" not in fields else None

@@ -23,17 +23,26 @@ class Sender:
         max_messages: messages that may wait.
         max_bytes: bytes of them.
         idle: called when nothing waits any more.
+        heard: the digests of what came last.
 
     Attributes:
         outbox: what was said.
     """
 
-    def __init__(self, clock: IReactorTime, max_messages: int, max_bytes: int, idle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        max_messages: int,
+        max_bytes: int,
+        idle: Callable[[], None],
+        heard: Callable[[], tuple[int, ...]],
+    ) -> None:
         self.outbox = Outbox()
         self._clock = clock
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._idle = idle
+        self._heard = heard
         self._link: Link | None = None
         self._closed: Status | None = None
 
@@ -87,7 +96,7 @@ class Sender:
                 self._idle()
                 return
             self._link.sendMessage(saying.payload, saying.is_binary)
-            self.outbox.sent(saying, self._clock.seconds())
+            self.outbox.sent(saying, self._clock.seconds(), self._heard())
             if saying.handed is not None:
                 handed, saying.handed = saying.handed, None
                 handed.callback(None)

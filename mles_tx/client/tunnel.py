@@ -4,7 +4,7 @@ from base64 import b64encode
 from typing import Any
 
 import h11
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -111,7 +111,7 @@ class TunnelEndpoint:
         """Connect, ask, and connect a protocol of the factory to what is behind the proxy.
 
         Errors:
-            ProxyRefused: the proxy has said no.
+            ProxyRefused: the proxy has said no, or is not there.
         """
 
         class Tunnels(Factory):
@@ -121,4 +121,8 @@ class TunnelEndpoint:
                 return _Tunnel(self._authority, self._login, protocolFactory, addr)
 
         connecting: Deferred[Any] = self._proxy.connect(Tunnels())
-        return connecting.addCallback(lambda tunnel: tunnel.open)
+        return connecting.addCallbacks(lambda tunnel: tunnel.open, self._unreachable)
+
+    @staticmethod
+    def _unreachable(failure: Failure) -> Failure:
+        return failure if failure.check(CancelledError) else Failure(ProxyRefused("the proxy cannot be reached"))

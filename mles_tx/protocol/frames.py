@@ -16,6 +16,7 @@ __all__ = [
     "encode_message",
     "encode_pong",
     "is_binary",
+    "is_message",
     "lone_control",
     "payload_of",
     "split",
@@ -82,6 +83,20 @@ def encode_pong(payload: bytes) -> bytes:
 def is_binary(frame: bytes) -> bool:
     """Whether an encoded message is binary."""
     return frame[0] == _BINARY
+
+
+def is_message(frame: bytes) -> bool:
+    """Whether some bytes are one encoded message, as `encode_message` makes them, but for what text is made of."""
+    if len(frame) < 2 or frame[0] not in _HEADS:
+        return False
+    size, begin = frame[1], 2
+    if size == 126:
+        size, begin = int.from_bytes(frame[2:4], "big"), 4
+    elif size == 127:
+        size, begin = int.from_bytes(frame[2:10], "big"), 10
+    elif size > 127:
+        return False  # masked, as a client's are
+    return len(frame) == begin + size
 
 
 def payload_of(frame: bytes) -> bytes:

@@ -195,6 +195,11 @@ class ForwardingHistory:
         return self._inner.memory
 
     @property
+    def is_settled(self) -> bool:
+        """As the other."""
+        return self._inner.is_settled
+
+    @property
     def messages(self) -> int:
         """Those of the other."""
         return self._inner.messages
@@ -227,6 +232,11 @@ class LateHistory(ForwardingHistory):
 
     def append(self, channel: str, batch: Sequence[Message]) -> None:
         self.waiting.append((channel, batch))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits."""
+        return not self.waiting
 
     def commit(self, count: int | None = None) -> None:
         """Commit the oldest batches that wait, or all."""

@@ -773,6 +773,27 @@ class MaxChannelsTests(_RegistryTests):
             self.assertEqual(self.known, {"a", "b", "c"})
             self.registry.leave(member)
 
+    def test_counted_with_others(self) -> None:
+        """The limit may be one for several registries: each says how many it has when one is new, and hears of all."""
+        said: list[int] = []
+
+        def count_all(here: int) -> int:
+            said.append(here)
+            return here + 2
+
+        self.registry = ChannelRegistry(self.clock, self.history, max_channels=3, count_all=count_all)
+        alice = self.join("alice", "a")
+        self.assertEqual(said, [0])
+        _, joining = self.begin("bob", "b")
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
+        self.assertEqual(said, [0, 1])
+        self.join("bob", "a")
+        self.assertEqual((said, alice.reason), ([0, 1], None))
+        self.registry.start()
+        self.clock.advance(60)
+        self.assertEqual(said, [0, 1, 1])
+        self.registry.stop()
+
     def test_full(self) -> None:
         """When all have members a new channel is refused, and that changes nothing; the others go on."""
         alices = [self.join("alice", channel) for channel in "abc"]
@@ -795,6 +816,18 @@ class MaxChannelsTests(_RegistryTests):
         with self.assertRaises(ProtocolViolation) as caught:
             self.registry.join(header("bob", "d"), FakeMember("bob"))
         self.assertIs(caught.exception.reason, CloseReason.SERVER_FULL)
+
+    def test_silent_channels_count(self) -> None:
+        """Members whose channel was forgotten, because nobody spoke on it for a month, take a place all the same."""
+        for channel in "bc":
+            self.join("alice", channel)
+        self.clock.advance(IDLE_SECONDS + 1)
+        self.registry.leave(self.join("eve", "a"))
+        self.history.sweep()
+        self.join("bob", "d")
+        self.assertEqual((self.known, self.registry.active_channels), ({"a", "d"}, 3))
+        _, joining = self.begin("bob", "a")
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
 
     def test_full_in_the_end(self) -> None:
         """Who waited for the holder of its uid, and finds no room when that has gone, is refused as well."""
@@ -1005,6 +1038,25 @@ class LateStoreTests(_RegistryTests):
         self.assertEqual(bob.texts, [])
         self.late.commit()
         self.assertEqual(bob.turns, [["1"], ["2"]])
+
+    def test_settle(self) -> None:
+        """Who wants everybody to have what was said until now can wait for that, and does not for ever."""
+        alice, bob = self.join("alice"), self.join("bob")
+        self.late.commit()
+        self.say(alice, "1")
+        settled = Deferred.fromCoroutine(self.registry.settle(1.0))
+        self.clock.advance(0.1)
+        self.assertNoResult(settled)
+        self.late.commit()
+        self.clock.advance(0.1)
+        self.successResultOf(settled)
+        self.assertEqual(bob.texts, ["1"])
+        self.successResultOf(Deferred.fromCoroutine(self.registry.settle(1.0)))
+        self.say(alice, "2")
+        settled = Deferred.fromCoroutine(self.registry.settle(1.0))
+        self.clock.pump([0.1] * 12)
+        self.successResultOf(settled)
+        self.late.commit()
 
     def test_refused(self) -> None:
         """Who said what could not be stored is told so; the others stay, and nobody hears it."""

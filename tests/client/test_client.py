@@ -16,6 +16,7 @@ from mles_tx.client import (
     Repeats,
     State,
 )
+from mles_tx.protocol.auth import digest
 from mles_tx.testing import MemoryServer
 
 from .fakes import URL, Heard, Way
@@ -297,6 +298,16 @@ class BreakTests(ClientTestCase):
         heard.pass_time(8)
         self.assertEqual(heard.said, ["before", "live", "live"])
 
+    def test_nothing_to_go_on_from(self) -> None:
+        """Who asked for no history and has heard nothing gets what was said during a break, and nothing older."""
+        bob = self.server.join("bob", "news")
+        bob.send("before")
+        heard = self.started(history=0)
+        self.way.cut()
+        bob.send("meanwhile")
+        heard.pass_time(12)
+        self.assertEqual(heard.said, ["meanwhile"])
+
     def test_said_twice(self) -> None:
         """Who wants unique payloads hears each once; who does not hears what is said twice, twice."""
         bob = self.server.join("bob", "news")
@@ -332,6 +343,39 @@ class BreakTests(ClientTestCase):
         self.assertEqual(bob.received[-4:], ["arrives", "lost 1", "lost 2", "later"])
         self.assertEqual(bob.received.count("arrives"), 1)
         self.assertEqual(heard.said, [])
+
+    def test_looks_no_further_back(self) -> None:
+        """It looks for what may be lost behind what it had heard when it said it, and not in all there is."""
+        bob = self.server.join("bob", "news")
+        heard = self.started()
+        bob.send("before")
+        heard.pass_time(0)
+        self.way.sides[0].peer.is_read = False
+        heard.client.publish("lost")
+        bob.send("after")
+        heard.pass_time(0)
+        self.way.cut()
+        heard.pass_time(8)
+        first = json.loads(self.unmasked(self.way.sides[1].written))
+        self.assertEqual(first["since"], [f"{digest(b'before'):016x}"])
+        self.assertEqual((bob.received[-1], heard.said), ("lost", ["before", "after"]))
+
+    def test_breaks_while_it_looks(self) -> None:
+        """A link that breaks in the middle of the replay is not begun with the same place again."""
+        bob = self.server.join("bob", "news")
+        heard = self.started()
+        self.way.sides[0].peer.is_read = False
+        heard.client.publish("lost")
+        heard.pass_time(0)
+        self.way.cut()
+        bob.send("meanwhile")
+        heard.pass_time(0.75)
+        self.assertEqual(heard.states[-1], State.JOINING)
+        self.way.cut()
+        heard.pass_time(10)
+        first = json.loads(self.unmasked(self.way.sides[-1].written))
+        self.assertEqual(first["since"], [f"{digest(b'meanwhile'):016x}"])
+        self.assertEqual((bob.received[-1], bob.received.count("lost"), heard.said), ("lost", 1, ["meanwhile"]))
 
     def test_same_text_again(self) -> None:
         """The same words said earlier are not taken for those that were lost."""

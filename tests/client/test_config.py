@@ -32,6 +32,8 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"history": -1}, "history -1"),
     ({"max_queued_messages": 0}, "queue"),
     ({"max_queued_bytes": 0}, "queue"),
+    ({"connect_seconds": 0.0}, "connect_seconds"),
+    ({"silence_seconds": -1.0}, "silence_seconds"),
     ({"origin": "a b"}, "origin"),
     ({"proxy": "https://user:pass@proxy:1/"}, "proxy: give"),
     ({"proxy": "socks5://proxy:1/"}, "proxy: give"),

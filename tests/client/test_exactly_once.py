@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.testing import MemoryServer
+from tests import examples
 
 from .fakes import Heard, Way
 
@@ -14,7 +15,7 @@ from .fakes import Heard, Way
 class ExactlyOnceTests(SynchronousTestCase):
     """What one says and the other hears."""
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=examples(25))
     @given(st.integers(0, 2**32))
     def test_random_breaks(self, seed: int) -> None:
         """Cuts on either side, links that hang, and a reader that pauses: nothing is lost, doubled or out of order."""

@@ -78,6 +78,23 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(sealed_line(cipher, "alice", "hello", NOON), NONCE + SEALED)
         self.assertEqual(json.loads(cipher.open(sealed_join(cipher, "bob", "news"))), {"uid": "bob", "channel": "news"})
 
+    def test_files(self) -> None:
+        """A file of the page is named, in the clear and sealed; what only looks like one is binary data."""
+        head = b'{"file":"cat.png","uid":"bob","time":"2026-11-22T12:00:00.000Z"}\n'
+        part = b'{"file":"cat.png","uid":"bob","part":0,"parts":3}\n'
+        for payload, text in (
+            (head + b"\xff\x00\n", "cat.png, 3 bytes"),
+            (head + b"text", "cat.png, 4 bytes"),
+            (part + b"\xff", "cat.png, part 1 of 3"),
+            (b'{"file":1,"uid":"bob"}\n\xff', "24 bytes of binary data"),
+            (b'{"file":"' + b"x" * 5000, "5009 bytes of binary data"),
+        ):
+            line = read(Message(payload, True, 0), "news", None)
+            self.assertEqual((payload[:60], line.text), (payload[:60], text))
+        cipher = Cipher(KEY)
+        line = read(Message(cipher.seal(head + b"text"), True, 0), "news", cipher)
+        self.assertEqual(line, Line(Kind.FILE, "cat.png, 4 bytes", "bob", NOON, True))
+
     def test_not_opened(self) -> None:
         """Binary data without a secret, and frames of another one, are named as what they are."""
         frame = Message(b"x" * 50, True, 0)

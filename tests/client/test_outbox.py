@@ -82,6 +82,17 @@ class OutboxTests(SynchronousTestCase):
         self.send(*[large] * 20)
         self.assertEqual(self.outbox.unsure, MAX_UNSURE_BYTES // (1024 * 1024 + 200))
 
+    def test_behind(self) -> None:
+        """It is known behind what each stands in the history, and how far that was looked through."""
+        self.assertEqual(self.outbox.behind, ())
+        for text, behind in (("one", (1,)), ("two", (1, 2))):
+            self.outbox.sent(saying(text), 0.0, behind)
+        self.assertEqual(self.outbox.behind, (1,))
+        self.outbox.found(digest(b"one"))
+        self.assertEqual(self.outbox.behind, (1, 2))
+        self.outbox.looked((2, 3))
+        self.assertEqual(self.outbox.behind, (2, 3))
+
     def test_all_taken(self) -> None:
         """When the server has said goodbye everything is sure."""
         self.send("one", "two")

@@ -15,7 +15,7 @@ class ReceiverTests(SynchronousTestCase):
     def receiver(self, repeats: Repeats) -> Receiver:
         """One that has heard a and b, on a link that broke."""
         self.got: list[Message] = []
-        receiver = Receiver("news", repeats, Outbox(), self.got.append)
+        receiver = Receiver("news", "me", repeats, Outbox(), self.got.append)
         receiver.begin()
         receiver.settle()
         for payload in (b"a", b"b"):
@@ -70,6 +70,18 @@ class ReceiverTests(SynchronousTestCase):
         receiver.received(b"c", False)
         receiver.resume()
         self.assertEqual(self.texts(), [b"a", b"b", b"c"])
+
+    def test_behind_the_own_join(self) -> None:
+        """With nothing to go on from, what stands before its own first frame is old; without that frame nothing is."""
+        for own, expected in ((b'{"uid":"me","channel":"news"}', [b"new"]), (b"x", [b"old", b"x", b"new"])):
+            got: list[Message] = []
+            receiver = Receiver("news", "me", Repeats.DROP, Outbox(), got.append)
+            receiver.begin(behind_join=True)
+            for payload in (b"old", own, b"new"):
+                receiver.received(payload, False)
+            self.assertEqual(got, [])
+            receiver.settle()
+            self.assertEqual([message.payload for message in got], expected)
 
     def test_marks(self) -> None:
         """What comes before the replay is over is marked."""

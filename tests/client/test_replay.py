@@ -5,7 +5,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.client.outbox import Outbox
-from mles_tx.client.replay import Kind, Replay, is_join
+from mles_tx.client.replay import Kind, Replay, who_joins
 from mles_tx.protocol.auth import digest
 from mles_tx.protocol.dedup import DigestMemory
 
@@ -65,13 +65,13 @@ class ReplayTests(SynchronousTestCase):
         self.assertEqual(self.kinds(replay, "a", "mine"), [NEW, NEW])
 
 
-class IsJoinTests(SynchronousTestCase):
+class WhoJoinsTests(SynchronousTestCase):
     """First frames of others."""
 
-    def test_is_join(self) -> None:
+    def test_who_joins(self) -> None:
         """An object with uid and channel and no text is one; others are not."""
         good = json.dumps({"uid": "bob", "channel": "news", "more": 1}).encode()
-        self.assertTrue(is_join(good, False, "news"))
+        self.assertEqual(who_joins(good, False, "news"), "bob")
         for payload, is_binary in (
             (good, True),
             (b'{"uid":"bob","channel":"other"}', False),
@@ -82,4 +82,4 @@ class IsJoinTests(SynchronousTestCase):
             (b"hello", False),
             (b"", False),
         ):
-            self.assertFalse(is_join(payload, is_binary, "news"), payload[:40])
+            self.assertIsNone(who_joins(payload, is_binary, "news"), payload[:40])

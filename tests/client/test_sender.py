@@ -31,7 +31,7 @@ class SenderTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.idle = 0
-        self.sender = Sender(Clock(), 2, 1000, self.count)
+        self.sender = Sender(Clock(), 2, 1000, self.count, lambda: ())
 
     def count(self) -> None:
         self.idle += 1

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
@@ -100,6 +100,12 @@ class TunnelTests(SynchronousTestCase):
         connecting = self.connect()
         self.proxy.protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(str(self.failureResultOf(connecting, ProxyRefused).value), "the proxy has hung up")
+
+    def test_unreachable(self) -> None:
+        """A proxy that is not there is named as that; giving up stays giving up."""
+        for error, kind in ((ConnectionRefusedError(), ProxyRefused), (CancelledError(), CancelledError)):
+            self.patch(self.proxy, "connect", lambda _, error=error: fail(error))
+            self.failureResultOf(self.connect(), kind)
 
     def test_cancelled(self) -> None:
         """Given up, it hangs up."""

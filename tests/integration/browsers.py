@@ -33,7 +33,11 @@ _OPTIONS = (
     *("--disable-component-update", "--disable-quic", "--hide-scrollbars", "--window-size=1100,800"),
     # Windows behind others live as they would on top.
     *("--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"),
+    "--disable-background-timer-throttling",
 )
+
+#: Seconds within which everything happens: a bound, not a measure. A page has more to do than a program.
+_PATIENCE = 10 * WAIT
 
 #: How often something is looked for, in seconds.
 _GLANCE = 0.03
@@ -84,6 +88,15 @@ def axe() -> str:
     return (packages / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
+#: A driver shows a window before it asks it anything: what is behind others has to be said.
+_LOOK = """
+(() => {
+  Object.defineProperty(document, 'hidden', { configurable: true, get: () => arguments[0] });
+  document.dispatchEvent(new Event('visibilitychange'));
+})()
+"""
+
+
 class Chat:
     """The page in a window of its own.
 
@@ -97,6 +110,7 @@ class Chat:
         self._browser = browser
         browser.switch_to.new_window("window")
         self._handle = browser.current_window_handle
+        browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
         browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _RECORDER})
         if uid is not None:
             named = f"sessionStorage['mles-tx-uid'] ??= JSON.stringify({json.dumps(uid)})"
@@ -109,18 +123,9 @@ class Chat:
         self._browser.switch_to.window(self._handle)
         return self._browser
 
-    def look_away(self) -> Callable[[], None]:
-        """Put another tab in front of it; returns what takes that away again."""
-        browser = self.browser
-        browser.switch_to.new_window("tab")
-        other = browser.current_window_handle
-
-        def look_again() -> None:
-            browser.switch_to.window(other)
-            browser.close()
-            browser.switch_to.window(self._handle)
-
-        return look_again
+    def look_away(self, is_away: bool = True) -> None:
+        """Let the page believe that another tab is in front of it, or not any more."""
+        self.ask(_LOOK, is_away)
 
     def ask(self, script: str, *arguments: object) -> Any:
         """The value of an expression, of which promises are waited for; what it is given is `arguments`."""
@@ -140,7 +145,7 @@ class Chat:
 
     def _until(self, look: Callable[[object], Any], what: Callable[[], str]) -> Any:
         try:
-            return WebDriverWait(self.browser, WAIT, _GLANCE).until(look)
+            return WebDriverWait(self.browser, _PATIENCE, _GLANCE).until(look)
         except WebDriverException as error:
             raise AssertionError(f"{what()}: {error.msg}") from error
 
@@ -151,6 +156,10 @@ class Chat:
     def click(self, selector: str) -> None:
         """Click an element."""
         self.find(selector).click()
+
+    def try_now(self) -> None:
+        """Let it not wait any longer, or not any more."""
+        self.ask("document.getElementById('retry').click()")
 
     def fill(self, selector: str, text: str) -> None:
         """Replace what stands in a field."""
@@ -231,6 +240,7 @@ class PageTestCase(IntegrationTestCase):
             self._home = browser.window_handles[0]
             browser.get_log("browser")
             self.addCleanup(self._close_all)
+        browser.switch_to.window(self._home)  # another one may be closed
         origin = f"http://localhost:{server.port}"
         self._origins.add(origin)
         chat = Chat(browser, f"{origin}/#{fragment or self.room}", uid)

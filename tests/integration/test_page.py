@@ -13,6 +13,9 @@ from .clients import join_frame
 from .processes import Server
 from .support import LOCAL
 
+#: What is said in a test.
+ALL_FOUR = ("one", "two", "three", "four")
+
 
 def line(uid: str, text: str) -> str:
     """Something said, as the page says it."""
@@ -148,12 +151,11 @@ class ChatTests(PageTestCase):
         page = self.open(server, uid="alice").joined()
         title = page.browser.title
         self.assertTrue(title.startswith(self.room), title)
-        look_again = page.look_away()
+        page.look_away()
         bob.send("one")
         bob.send(line("bob", "two"))
         page.wait("document.title.startsWith('(2) ')")
-        look_again()
-        page.click("#text")
+        page.look_away(False)
         page.wait("document.title === arguments[0]", title)
 
     def test_refused(self) -> None:
@@ -209,7 +211,7 @@ class ReconnectingTests(PageTestCase):
         bob.send(line("bob", "three"))
         bob.settle()
         link.mend()
-        page.click("#retry")
+        page.try_now()
         page.joined()
         page.await_texts(
             *("bob joined", "again", "again", "again", "one", "again", "two", "again", "again", "three"),
@@ -221,6 +223,50 @@ class ReconnectingTests(PageTestCase):
         bob.send("end")
         page.wait("document.querySelector('#messages').innerText.endsWith('end')")
         self.assertEqual(page.texts().count("again"), 6)
+
+    def test_forgetful_server(self) -> None:
+        """A server that comes back with an empty history: what two windows show stays, once each, and goes on."""
+        server = self.start_server(*LOCAL)
+        alice = self.open(server, uid="alice").joined()
+        bob = self.open(server, uid="bob").joined()
+        alice.say("one")
+        bob.await_texts("alice joined", "one")
+        bob.say("two")
+        alice.await_texts("one", "two")
+        server.stop()
+        for page in (alice, bob):
+            page.wait("document.body.dataset.state === 'waiting'")
+        alice.say("three")
+        self.start_server("mles-tx", "serve", "--port", str(server.port))
+        for page in (alice, bob):
+            page.try_now()
+            page.joined()
+        bob.say("four")
+        for page in (alice, bob):
+            page.wait("document.querySelector('#messages').innerText.includes('four')")
+            self.assertEqual(sorted(text for text in page.texts() if "joined" not in text), sorted(ALL_FOUR))
+        # What may have been lost was sent again.
+        carol = self.open(server, uid="carol").joined()
+        carol.wait("document.querySelector('#messages').innerText.includes('four')")
+        self.assertEqual(sorted(text for text in carol.texts() if "joined" not in text), sorted(ALL_FOUR))
+
+    def test_left_behind(self) -> None:
+        """What waits in a window that is closed goes out from the next one."""
+        server = self.start_server(*LOCAL)
+        link = Link(server)
+        self.addCleanup(link.close)
+        bob = self.member(server, "bob", self.room)
+        first = self.open(link, uid="alice").joined()
+        first.wait("(await navigator.serviceWorker.ready).active !== null")
+        link.cut()
+        first.wait("document.body.dataset.state === 'waiting'")
+        first.say("typed in vain")
+        first.await_texts("typed in vain", rows="#waiting li")
+        first.browser.close()
+        link.mend()
+        second = self.open(link, uid="alice").joined()
+        second.await_texts("bob joined", "typed in vain")
+        self.assertEqual([json.loads(str(bob.receive())).get("text") for _ in range(1)], ["typed in vain"])
 
     def test_killed_server(self) -> None:
         """A server that was killed and has come back: nothing is missing, nothing is doubled, not even after a reload
@@ -251,7 +297,7 @@ class ReconnectingTests(PageTestCase):
         )
         server.wait()
         again = self.start_server("mles-tx", "serve", "--port", str(server.port), *history)
-        page.ask("document.getElementById('retry').click()")
+        page.try_now()
         page.joined()
         page.await_texts("bob joined", "one", "two", "three", "four")
         carol = self.member(again, "carol", self.room)

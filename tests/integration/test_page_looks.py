@@ -137,11 +137,10 @@ class LooksTests(PageTestCase):
         page.wait("(await navigator.serviceWorker.ready).active.state === 'activated'")
         page.click("#open-settings")
         page.click("#notify")
-        page.wait("document.querySelector('#notify').checked && !document.querySelector('#notify').disabled")
+        page.wait("localStorage.getItem('mles-tx-notify') === 'true'")
         page.click("#settings .close")
-        look_again = page.look_away()
+        page.look_away()
         bob.send(json.dumps({"text": "are you there?", "uid": "bob", "time": "2026-11-22T12:00:00Z"}))
-        look_again()
         page.wait(
             "(await (await navigator.serviceWorker.ready).getNotifications())"
             ".some(({ title, body }) => title === arguments[0] && body === 'are you there?')",

@@ -72,6 +72,8 @@ class ModuleTests(PageTestCase):
             ("HTTPS://A.example, https://b.example!", ["HTTPS://A.example", "https://b.example"]),
             ("javascript:alert(1) data:text/html,x file:///x //a.example", []),
             ("https:// http://user@a.example https://[", []),
+            ("https://a.example/" + ")" * 2000, ["https://a.example/"]),
+            ("https://a.example/" + "x" * 3000, []),
         ):
             pieces = self.call("text", "pieces(arguments[0])", text)
             self.assertEqual([piece["text"] for piece in pieces if "href" in piece], found)
@@ -109,6 +111,18 @@ class ModuleTests(PageTestCase):
         })()
         """
         self.assertEqual(self.page.ask(take), [[1, 2, 2, 1, [0, 1, 2]], [None] * 5])
+        # Halves of files that never come whole take 32 MiB at most: the oldest go.
+        pile = """
+        (async () => {
+          const { Assembly } = await import('/chat/files.js');
+          const assembly = new Assembly();
+          const take = (part, id) =>
+            assembly.take({ uid: 'bob', head: { id, part, parts: 2 }, bytes: new Uint8Array(1024 * 1024) });
+          for (let number = 0; number < 33; number += 1) take(0, `${number}`);
+          return [take(1, '0').done, take(1, '32').done];
+        })()
+        """
+        self.assertEqual(self.page.ask(pile), [1, 2])
 
     def remember(self, *steps: Mapping[str, object], has_digest: bool = True) -> list[Any]:
         """What the memory tells to some steps."""

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt as decrypt,
@@ -82,6 +84,21 @@ class SealedTests(PageTestCase):
         page.joined()
         page.await_texts("bob joined", "bob joined", "from before: ü\nand more", "live", "hello ü", "hello ü")
         self.assertEqual([json.loads(frame)["channel"] for frame in page.first_frames()], [self.room])
+
+    def test_command_line(self) -> None:
+        """`mles-tx pub` and `mles-tx sub` with the same secret are understood, and understand."""
+        folder = Path(self.enterContext(TemporaryDirectory()))
+        (folder / "secret").write_text(SECRET)
+        shared = ("--server", self.server.url, "--secret-file", "secret")
+        page = self.sealed_page()
+        listening = self.start(["mles-tx", "sub", self.room, "--uid", "bob", "--json", *shared], folder)
+        said = self.run_to_end(["mles-tx", "pub", self.room, "from the shell", "--uid", "carol", *shared], folder)
+        self.assertEqual(said, "")
+        page.wait("document.querySelector('#messages').innerText.includes('from the shell')")
+        self.assertEqual(page.ask("document.querySelectorAll('#messages .mark').length"), 0)
+        listening.expect('"from the shell"')
+        page.say("from the page")
+        listening.expect('"from the page"')
 
     def test_wrong_secret(self) -> None:
         """Who has another secret reads nothing, is told so, and is not read either."""

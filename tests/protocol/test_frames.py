@@ -14,6 +14,7 @@ from mles_tx.protocol.frames import (
     encode_message,
     encode_pong,
     is_binary,
+    is_message,
     lone_control,
     payload_of,
     split,
@@ -52,7 +53,27 @@ class MessageTests(SynchronousTestCase):
         """The payload and its type can be read from a frame again, whatever they are."""
         frame = encode_message(payload, binary)
         self.assertEqual(payload_of(frame), payload)
+        self.assertTrue(is_message(frame))
+        self.assertFalse(is_message(frame[:-1]) or is_message(frame + b"x"))
         self.assertIs(is_binary(frame), binary)
+
+
+class NoMessageTests(SynchronousTestCase):
+    """What is no message is not taken for one."""
+
+    def test_others(self) -> None:
+        """Control frames, fragments, masked frames, and what is too short to say what it is."""
+        for frame in (
+            b"",
+            b"\x81",
+            PING,
+            encode_close(1000),
+            b"\x01\x01x",
+            b"\x80\0",
+            b"\x81\x85" + bytes(133),
+            b"\x82~\0",
+        ):
+            self.assertFalse(is_message(frame), frame)
 
 
 class CloseTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 import { button, byId, element } from './elements.js';
 import { FileError, prepare, sizeInWords } from './files.js';
+import { SayingError } from './session.js';
 import { harmlessName } from './text.js';
 
 const form = byId('composer');
@@ -14,7 +15,7 @@ let files = []; // {file, row}: prepared, and to be sent with the next message
 /**
  * Begin to take messages.
  *
- * @param {object} actions `say(text)` and `sendFile(file)`, which may throw an error with a sentence for people;
+ * @param {object} actions `say(text)` and `sendFile(file)`, which may throw a `SayingError`;
  *   `problem(sentence)` shows one, '' none
  */
 export function compose({ say, sendFile, problem }) {
@@ -23,6 +24,7 @@ export function compose({ say, sendFile, problem }) {
       action();
       return true;
     } catch (error) {
+      if (!(error instanceof SayingError)) throw error;
       problem(error.message);
       return false;
     }

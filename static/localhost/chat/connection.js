@@ -74,7 +74,14 @@ export class Connection {
     this.#hangUp();
     this.#change('connecting');
     this.#calledAt = Date.now();
-    const socket = new WebSocket(ADDRESS, SUBPROTOCOL);
+    let socket;
+    try {
+      socket = new WebSocket(ADDRESS, SUBPROTOCOL);
+    } catch {
+      const text = 'This browser does not let the page connect to its own server.';
+      this.#change('stopped', { text, remedy: 'A newer one does.', isToRetry: false, field: null });
+      return;
+    }
     this.#socket = socket;
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.#join();

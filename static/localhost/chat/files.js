@@ -3,7 +3,7 @@
 const PART_BYTES = 256 * 1024; // others get a word in between two parts
 export const MAX_FILE_BYTES = 4 * 1024 * 1024; // a channel's history holds 10 MiB
 const MAX_PARTS = 64; // of files of others
-const MAX_UNFINISHED = 16;
+const MAX_UNFINISHED_BYTES = 32 * 1024 * 1024;
 
 const MAX_SIDE = 2560; // pixels of a picture that was made smaller
 const QUALITY = 0.85;
@@ -75,10 +75,12 @@ export function partsOf({ name, type, bytes }, uid, time) {
 
 /** Puts the parts of files of others together. */
 export class Assembly {
-  #unfinished = new Map(); // whose and which → {parts: [bytes], missing}
+  #unfinished = new Map(); // whose and which → {pieces: [bytes], done, size}
+  #size = 0; // of all of them
 
   clear() {
     this.#unfinished.clear();
+    this.#size = 0;
   }
 
   /**
@@ -93,15 +95,29 @@ export class Assembly {
     const isPart = [part, parts].every(Number.isInteger) && parts >= 1 && parts <= MAX_PARTS && part >= 0 && part < parts;
     if (!isPart || typeof id !== 'string') return null;
     const key = JSON.stringify([uid, id, parts]);
-    const file = this.#unfinished.get(key) ?? { pieces: new Array(parts), done: 0 };
-    this.#unfinished.delete(key); // the one that grew last goes last
+    const file = this.#unfinished.get(key) ?? { pieces: new Array(parts), done: 0, size: 0 };
+    if (file.pieces[part] === undefined) {
+      this.#drop(key, file);
+      file.pieces[part] = bytes;
+      file.done += 1;
+      file.size += bytes.length;
+      if (file.done < parts) this.#keep(key, file);
+    }
+    return { key, done: file.done, parts, blobParts: file.done === parts ? file.pieces : null };
+  }
+
+  // The one that grew last is kept longest.
+  #keep(key, file) {
     this.#unfinished.set(key, file);
-    if (this.#unfinished.size > MAX_UNFINISHED) this.#unfinished.delete(this.#unfinished.keys().next().value);
-    if (file.pieces[part] === undefined) file.done += 1;
-    file.pieces[part] = bytes;
-    if (file.done < parts) return { key, done: file.done, parts, blobParts: null };
-    this.#unfinished.delete(key);
-    return { key, done: parts, parts, blobParts: file.pieces };
+    this.#size += file.size;
+    for (const [oldest, old] of this.#unfinished) {
+      if (this.#size <= MAX_UNFINISHED_BYTES) return;
+      this.#drop(oldest, old);
+    }
+  }
+
+  #drop(key, file) {
+    if (this.#unfinished.delete(key)) this.#size -= file.size;
   }
 }
 

@@ -8,6 +8,7 @@ import { harmlessName } from './text.js';
 const MAX_ROWS = 1000;
 const TOGETHER_MS = 5 * 60_000; // what one says within it stands under one name
 const NEAR_THE_END = 60; // pixels
+const REPLAY_MS = 200; // between two pieces of a history
 
 const [log, messages, waiting, jump] = ['log', 'messages', 'waiting', 'jump'].map(byId);
 
@@ -15,6 +16,10 @@ export class Log {
   #open;
   #follows = true; // it is scrolled to its end, and stays there
   #width = 0; // of the log when it was last seen to
+  #frame = 0; // in which it is seen to next
+  #next = document.createDocumentFragment(); // rows that are not in the page yet
+  #timer = 0; // when they get there
+  #hasNews = false; // whether there are any to be looked at among them
   #last = null; // {uid, isOwn, time} of the last row, if something was said in it
   #day = '';
   #files = new Map(); // rows of files that are not whole yet
@@ -25,7 +30,7 @@ export class Log {
   /** @param {function(string, string)} open shows a picture, by its URL and name */
   constructor(open) {
     this.#open = open;
-    log.addEventListener('scroll', () => this.#scrolled());
+    log.addEventListener('scroll', () => this.#look());
     jump.addEventListener('click', () => {
       this.toEnd();
       log.focus();
@@ -41,6 +46,7 @@ export class Log {
   }
 
   clear() {
+    this.#flush();
     for (const row of [...messages.children]) this.#remove(row);
     this.#last = this.#locked = null;
     this.#day = '';
@@ -50,13 +56,13 @@ export class Log {
     jump.hidden = true;
   }
 
-  show(message, { isOwn, isUnsure, isNews }) {
-    this.#follows = isAtEnd(); // asked here: a scroll event may come only after the next row
+  show(message, { isOwn, isReplay, isUnsure, isNews }) {
     const row = this.#rowFor(message, isOwn);
     if (isUnsure && row !== null) this.#unsure.push(row);
-    while (messages.childElementCount > MAX_ROWS) this.#remove(messages.firstElementChild);
-    if (isNews && !this.#follows) jump.hidden = false;
-    this.#keepUp();
+    this.#hasNews ||= isNews;
+    // A long history is put there in a few pieces: browsers measure all rows after each.
+    if (isReplay) this.#timer ||= setTimeout(() => this.#flush(), REPLAY_MS);
+    else this.#flush();
   }
 
   /** All rows that were unsure so far stay, or go, since the same was there before. */
@@ -66,10 +72,12 @@ export class Log {
       this.#last = this.#locked = null;
     }
     this.#unsure = [];
+    this.#flush();
   }
 
   /** What waits to be sent. */
   showWaiting(unsent) {
+    this.#look();
     const rows = unsent.filter(({ head }) => !head?.part).map((message) => {
       const row = saidRow(message, { isOwn: true });
       row.classList.add('unsent');
@@ -102,7 +110,7 @@ export class Log {
   #note(text) {
     const row = noteRow(text);
     this.#last = null;
-    messages.append(row);
+    this.#next.append(row);
     return row;
   }
 
@@ -120,7 +128,7 @@ export class Log {
     const day = time?.toDateString() ?? this.#day;
     if (day !== this.#day) {
       // The first day is said only when it is not today.
-      if (this.#day || day !== new Date().toDateString()) messages.append(dayRow(time));
+      if (this.#day || day !== new Date().toDateString()) this.#next.append(dayRow(time));
       this.#day = day;
       this.#last = null;
     }
@@ -129,7 +137,7 @@ export class Log {
     const isMore = last !== null && uid !== undefined && uid === last.uid && isOwn === last.isOwn && !message.isClear;
     if (isMore && time && last.time && Math.abs(time - last.time) < TOGETHER_MS) row.classList.add('more-of-it');
     this.#last = { uid, time, isOwn };
-    messages.append(row);
+    this.#next.append(row);
     return row;
   }
 
@@ -142,21 +150,37 @@ export class Log {
     else this.#files.set(message.key, row);
   }
 
+  #flush() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#look();
+    messages.append(this.#next);
+    while (messages.childElementCount > MAX_ROWS) this.#remove(messages.firstElementChild);
+    if (this.#hasNews && !this.#follows) jump.hidden = false;
+    this.#hasNews = false;
+    this.#keepUp();
+  }
+
   #remove(row) {
     const url = this.#urls.get(row);
     if (url !== undefined) URL.revokeObjectURL(url);
     row.remove();
   }
 
-  #scrolled() {
-    if (log.clientWidth !== this.#width) return; // a window that changes moves what is in it: nobody has scrolled
-    this.#follows = isAtEnd();
+  // Asked before rows come and when somebody scrolls: not while there are rows that it was not scrolled to yet, and not
+  // when the window has changed, which moves what is in it.
+  #look() {
+    if (this.#frame === 0 && log.clientWidth === this.#width) this.#follows = isAtEnd();
     if (this.#follows) jump.hidden = true;
   }
 
+  // Once a frame: measuring takes a while.
   #keepUp() {
-    this.#width = log.clientWidth;
-    if (this.#follows) log.scrollTop = log.scrollHeight;
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#width = log.clientWidth;
+      if (this.#follows) log.scrollTop = log.scrollHeight;
+    });
   }
 }
 

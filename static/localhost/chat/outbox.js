@@ -83,10 +83,14 @@ export class Outbox {
 
   #write(change) {
     if (this.#database === null) return;
+    // The browser may have closed it, or the disk may be full: from now on only in memory.
+    const fail = () => { this.#database = null; };
     try {
-      change(this.#database.transaction(STORE, 'readwrite').objectStore(STORE));
+      const transaction = this.#database.transaction(STORE, 'readwrite');
+      transaction.onabort = fail;
+      change(transaction.objectStore(STORE));
     } catch {
-      this.#database = null; // closed by the browser, or the disk is full: from now on only in memory
+      fail();
     }
   }
 

@@ -4,6 +4,10 @@ import { button, element } from './elements.js';
 import { pictureType, sizeInWords } from './files.js';
 import { harmless, harmlessName, pieces } from './text.js';
 
+// Made once: it takes longer than all the rest of a row.
+const TIME = new Intl.DateTimeFormat([], { timeStyle: 'short' });
+const DATE_AND_TIME = new Intl.DateTimeFormat([], { dateStyle: 'medium', timeStyle: 'short' });
+
 const HUES = 8; // that style.css has
 const LONG_CHARACTERS = 1500;
 const LONG_LINES = 18;
@@ -110,8 +114,7 @@ function download(url, name, size) {
 
 function clock(time) {
   const isToday = time.toDateString() === new Date().toDateString();
-  const style = isToday ? { timeStyle: 'short' } : { dateStyle: 'medium', timeStyle: 'short' };
-  const made = element('time', '', time.toLocaleString([], style));
+  const made = element('time', '', (isToday ? TIME : DATE_AND_TIME).format(time));
   made.dateTime = time.toISOString();
   return made;
 }

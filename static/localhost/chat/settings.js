@@ -25,9 +25,10 @@ function identity(channel) {
   return { uid, auth: forGood.get('auth')?.[whose(uid, channel)] ?? '' };
 }
 
-/** Remember who this window is; others that open later begin with the same. */
+/** Remember who this window is; others that open later begin with the first name of all, or the one that was chosen. */
 export function rememberUid(uid) {
   forThisWindow.set('uid', uid);
+  if (forGood.get('uid') === null) forGood.set('uid', uid);
 }
 
 /** What the address of the page leads to, with what is remembered for it: {uid, channel, secret, auth}. */

@@ -7,7 +7,10 @@ const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 const MAX_NAME = 80;
 
 const URLS = /\bhttps?:\/\/[^\s<>"'`]+/giu;
-const AFTER_A_URL = /[.,;:!?*_~’”»]+$/u;
+const AFTER_A_URL = new Set('.,;:!?*_~’”»');
+const BRACKETS = { ')': '(', ']': '[', '}': '{' };
+const MAX_URL = 2048; // longer ones, and more of them in one text, are no links
+const MAX_URLS = 200;
 
 /** A text to be read: lines stay lines. */
 export function harmless(text) {
@@ -25,9 +28,11 @@ export function pieces(text) {
   const found = [];
   let end = 0;
   for (const match of text.matchAll(URLS)) {
+    if (match[0].length > MAX_URL) continue;
     const address = withoutTail(match[0]);
     const href = webAddress(address);
     if (href === null) continue;
+    if (found.length > 2 * MAX_URLS) break;
     if (match.index > end) found.push({ text: text.slice(end, match.index) });
     found.push({ text: address, href });
     end = match.index + address.length;
@@ -36,15 +41,18 @@ export function pieces(text) {
   return found;
 }
 
+// What ends a sentence, and brackets that were opened before the address, are no part of it.
 function withoutTail(address) {
-  let short = address.replace(AFTER_A_URL, '');
-  while (/[)\]}]$/.test(short)) {
-    const closing = short.at(-1);
-    const opening = { ')': '(', ']': '[', '}': '{' }[closing];
-    if (short.split(opening).length >= short.split(closing).length) break; // it belongs to the address
-    short = short.slice(0, -1).replace(AFTER_A_URL, '');
+  let end = address.length;
+  for (; end > 0; end -= 1) {
+    const last = address[end - 1];
+    if (AFTER_A_URL.has(last)) continue;
+    const opening = BRACKETS[last];
+    if (opening === undefined) break;
+    const inside = address.slice(0, end);
+    if (inside.split(opening).length >= inside.split(last).length) break;
   }
-  return short;
+  return address.slice(0, end);
 }
 
 function webAddress(text) {
