@@ -26,6 +26,7 @@ IMPORTERS = {
     "txacme": ("mles_tx.transport.certificates",),
     "acme": ("mles_tx.transport.certificates",),
     "josepy": ("mles_tx.transport.certificates",),
+    "paho": ("mles_tx.client.mqtt",),
     "txredisapi": ("mles_tx.stores.redis.link",),
     "hiredis": ("mles_tx.stores.redis.link",),
 }

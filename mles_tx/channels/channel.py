@@ -21,12 +21,16 @@ class Channel:
 
     _log = Logger()
 
-    __slots__ = ("_receivers", "members", "name", "pending")
+    __slots__ = ("_receivers", "filled_by", "has_spoken", "members", "name", "pending")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.members: dict[str, IMember] = {}
         self.pending: list[Message] = []
+        #: Whether anything was said since its first member came: the history may have it later than that is known.
+        self.has_spoken = False
+        #: Who fills its history with what it holds.
+        self.filled_by: IMember | None = None
         #: Those who receive, in the order they joined: a member that leaves while it is walked does not disturb.
         self._receivers: tuple[IMember, ...] | None = None
 

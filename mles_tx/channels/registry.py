@@ -23,6 +23,7 @@ from .channel import Channel
 from .claims import IClaims, IHolders
 from .history import ICommitted, IHistory, Message
 from .member import IMember
+from .refills import NOBODY, Refills
 
 __all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry", "only_here"]
 
@@ -82,6 +83,7 @@ class ChannelRegistry:
         self._sweeping: IDelayedCall | None = None
         self._claims = claims
         self._count_all = count_all
+        self._refills = Refills(history, claims)
         history.start(self)
         if claims is not None:
             claims.attach(self)
@@ -119,7 +121,7 @@ class ChannelRegistry:
         """Make somebody a member: added first, then the history is replayed, then its join frame is remembered.
 
         When its uid is taken, whoever holds it is asked for a sign of life: a holder that gives none is
-        replaced.
+        replaced. Of who has announced history it is decided then whether it is taken (`refill`).
 
         Returns:
             None when that was done at once, as it is when the uid is free; else a Deferred that fires with None, or
@@ -128,12 +130,22 @@ class ChannelRegistry:
         Raises:
             ProtocolViolation: SERVER_FULL; there are too many channels.
         """
+        joining = self._join(header, member)
+        return joining if not header.resync else Deferred.fromCoroutine(self._hear_offer(joining, member))
+
+    def _join(self, header: Header, member: IMember) -> "Deferred[None] | None":
         if self._claims is not None:
             return Deferred.fromCoroutine(self._claim(self._claims, header, member))
         if self._member(header.channel, header.uid) is not None:
             return Deferred.fromCoroutine(self._replace(header, member))
         self._enter(header, member)
         return None
+
+    async def _hear_offer(self, joining: "Deferred[None] | None", member: IMember) -> None:
+        if joining is not None:
+            await joining
+        if member.channel is not None:
+            await self._refills.decide(member.channel, member)
 
     async def _replace(self, header: Header, member: IMember) -> None:
         await self._free(header)
@@ -196,6 +208,26 @@ class ChannelRegistry:
             # Python's way to make a named tuple is a call more, and half of the time.
             pending.append(_tuple(Message, (frame, uid, serial, False)))
 
+    def refill(self, member: IMember, frames: Iterable[bytes]) -> None:
+        """Take messages of a history that a member holds, oldest first; ignored unless it may fill its channel.
+
+        They are passed on like any others.
+        """
+        channel = member.channel
+        if channel is not None and channel.filled_by is member:
+            if not channel.pending:
+                self._mark(channel)
+            messages = [Message(frame, NOBODY, member.serial, False) for frame in frames]
+            channel.pending += messages
+            self.metrics.total_messages_received += len(messages)
+
+    def end_refill(self, member: IMember) -> None:
+        """The history that a member holds has come whole."""
+        channel = member.channel
+        if channel is not None and channel.filled_by is member:
+            self._commit(channel)  # before anybody else may find out that there was nothing
+            self._refills.end(channel, member)
+
     def announce(self, name: str, uid: str, frame: bytes) -> None:
         """Take a message from somebody who is not a member: from the program the server is part of.
 
@@ -215,11 +247,13 @@ class ChannelRegistry:
             return
         member.channel = None
         channel.remove(member)
+        if channel.filled_by is not None:
+            self._refills.end(channel, member)
         self._member_count -= 1
         if self._claims is not None:
             self._claims.release(channel.name, member.uid)
         if not channel.members and not channel.pending:
-            del self._channels[channel.name]
+            self._end(channel)
 
     def flush(self) -> None:
         """Hand what waits to the history, before the end of the turn if need be."""
@@ -230,7 +264,7 @@ class ChannelRegistry:
         for channel in dirty:
             self._commit(channel)
             if not channel.members and self._channels.get(channel.name) is channel:
-                del self._channels[channel.name]
+                self._end(channel)
 
     async def settle(self, seconds: float) -> None:
         """Hand what waits to the history, and wait until it has come back.
@@ -280,6 +314,11 @@ class ChannelRegistry:
         remembered = self._history.channels()
         return len(remembered) + sum(name not in remembered for name in self._channels)
 
+    def _end(self, channel: Channel) -> None:
+        """Nobody is there any more, and nothing waits."""
+        del self._channels[channel.name]
+        self._refills.forget(channel)
+
     def _open(self, name: str) -> Channel:
         """A channel, new if need be."""
         channel = self._channels.get(name)
@@ -310,6 +349,7 @@ class ChannelRegistry:
 
     def _mark(self, channel: Channel) -> None:
         """Come back to a channel at the end of this turn."""
+        channel.has_spoken = True
         if not self._dirty:
             self._end_of_turn = self._clock.callLater(0, self.flush)
         self._dirty.append(channel)

@@ -17,6 +17,7 @@ from .health import HealthOptions, health
 from .history import HistoryOptions, history
 from .install_unit import InstallUnitOptions, install_unit
 from .key import KeyOptions, key
+from .proxy import ProxyOptions, proxy
 from .pub import PubOptions, pub
 from .serve import serve
 from .sub import SubOptions, sub
@@ -33,6 +34,7 @@ class _Options(usage.Options):
         ["chat", None, ChatOptions, "Talk on a channel."],
         ["sub", None, SubOptions, "Print what is said on a channel."],
         ["pub", None, PubOptions, "Say something on a channel."],
+        ["proxy", None, ProxyOptions, "Pass on what is said on a channel between servers, or to MQTT and back."],
         ["auth", None, AuthOptions, "Print the auth value that lets somebody join a channel."],
         ["key", None, KeyOptions, "Print a new key for a server, or secret for a channel."],
         ["completion", None, CompletionOptions, "Print what a shell needs to complete commands and options."],
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             sub(given)
         case "pub":
             pub(given)
+        case "proxy":
+            proxy(given)
         case "auth":
             auth(given)
         case "key":

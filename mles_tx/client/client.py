@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mles_tx.protocol.extensions import Extensions
+
 from .config import ClientConfig
 from .endpoint import endpoint_for
 from .interfaces import ClientClosed, IClientListener, IHeldHistory, Message, State, Status
@@ -35,8 +37,8 @@ class MlesClient(Service):
         config: where to, and as whom.
         reactor: the reactor, or a `Clock` in tests that give an endpoint.
         listener: an `IClientListener`, who is told what happens; None: nobody.
-        held: an `IHeldHistory`, which is asked in each join for frames to offer to a server that has lost them. Only
-            for servers that know `resync`: others would take these frames for new ones. None: nothing is offered.
+        held: an `IHeldHistory`, which is asked for frames to offer to a server that says it was restarted, and that it
+            takes them: others would take these frames for new ones. None: nothing is offered.
         endpoint: how the server is reached; None: as the configuration says.
         random: any number from 0 to 1.
 
@@ -63,6 +65,7 @@ class MlesClient(Service):
         self._receiver = Receiver(config.channel, config.uid, config.repeats, self._sender.outbox, self._deliver)
         way = endpoint_for(config, reactor) if endpoint is None else endpoint
         self._links = Links(config, reactor, way, random, _Conversation(self))
+        self._run: str | None = None  # of the server on the last link, where it says so
         self._may_send = False
         self._is_finishing = False
         self._was_live = False
@@ -191,7 +194,8 @@ class MlesClient(Service):
         return fields
 
     def _open(self, link: Link) -> None:
-        offered = () if self._held is None else self._held.held_frames()
+        self._sender.age()
+        offered = self._offer(link.extensions)
         fields = self._first_frame(len(offered))
         first = json.dumps(fields, separators=(",", ":"))
         goes_on = "since" in fields and (not self.unsure_messages or self._sender.outbox.behind == self._heard())
@@ -199,6 +203,8 @@ class MlesClient(Service):
         link.sendMessage(first.encode("ascii"))
         for frame in offered:
             link.sendMessage(frame.payload, frame.is_binary)
+        if link.extensions is not None:
+            link.ask_when_caught_up()
         if not self.unsure_messages:
             self._begin(link)
 
@@ -211,6 +217,17 @@ class MlesClient(Service):
         self._was_live = True
         self._receiver.settle()
         self._begin(link)
+
+    def _offer(self, extensions: Extensions | None) -> list[Message]:
+        """What of the held history is to be offered: to a server that was restarted since this client was there."""
+        before, self._run = self._run, None if extensions is None else extensions.run
+        if self._held is None or extensions is None or before is None or before == extensions.run:
+            return []
+        if "resync" not in extensions.keys or not extensions.limit:
+            return []
+        # What is sent again anyway is not offered: it would be there twice.
+        held = [frame for frame in self._held.held_frames() if not self._sender.outbox.is_unsure(frame.digest)]
+        return held[-extensions.limit :]
 
     def _begin(self, link: Link) -> None:
         if not self._may_send:

@@ -100,7 +100,7 @@ class IHeldHistory(Interface):
     """Who holds frames of a channel's history for a server that has lost them."""
 
     def held_frames() -> Sequence[Message]:
-        """The frames to offer in the join that follows, oldest first, as they came; empty: do not offer any."""
+        """The frames to offer, oldest first, without join frames; a server is sent as many of the last as it takes."""
 
 
 def _ignore(_: object) -> None:

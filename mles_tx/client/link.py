@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface
 
+from mles_tx.protocol.extensions import CAUGHT_UP, EXTENSIONS_HEADER, Extensions, parse_extensions
 from mles_tx.protocol.header import MAX_MESSAGE_BYTES
 
 from .config import ClientConfig
@@ -62,6 +63,9 @@ class ILinkUser(Interface):
     def link_heard(link: "Link") -> None:
         """Something came, whatever it is."""
 
+    def link_caught_up(link: "Link") -> None:
+        """All that waited for us when we asked has come; only from servers that answer this."""
+
     def link_writable(link: "Link") -> None:
         """More can be written."""
 
@@ -85,6 +89,7 @@ class Link(WebSocketClientProtocol):
     Attributes:
         is_writable: whether the transport takes more: it holds up to 64 KiB that the system does not take.
         has_ended: whether the connection is gone.
+        extensions: what the server says it knows; None: nothing.
     """
 
     log = _Silence()
@@ -99,6 +104,7 @@ class Link(WebSocketClientProtocol):
         self._ending = Ending()
         self.has_ended = False
         self.is_writable = True
+        self.extensions: Extensions | None = None
 
     # -- beginning and end of the connection
 
@@ -154,6 +160,7 @@ class Link(WebSocketClientProtocol):
             self._ending.text = "this is no Mles server: it does not speak the subprotocol mles-websocket"
             self._ending.status = 101
             self.abort()
+        self.extensions = parse_extensions(response.headers.get(EXTENSIONS_HEADER.lower()))
 
     def onOpen(self) -> None:
         if not self._ending.status:
@@ -161,6 +168,10 @@ class Link(WebSocketClientProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self._user.link_received(self, payload, isBinary)
+
+    def onPong(self, payload: bytes) -> None:
+        if payload == CAUGHT_UP:
+            self._user.link_caught_up(self)
 
     def onCloseFrame(self, code: Any, reasonRaw: Any) -> bool | None:  # noqa: N803
         # One that has crossed ours says what the server wants; an answer says 1000 as well, or nothing.
@@ -194,6 +205,10 @@ class Link(WebSocketClientProtocol):
         self.abort()
 
     # -- what the client does
+
+    def ask_when_caught_up(self) -> None:
+        """Ask to be told when the history has come; only of servers with extensions: some pass pings on."""
+        self.sendPing(CAUGHT_UP)
 
     @property
     def can_send(self) -> bool:

@@ -192,7 +192,8 @@ class Links:
         if not self._is_read:
             link.transport.pauseProducing()
         self._await_silence()
-        self._await_quiet(_LATE_SECONDS if self._is_broken else _QUIET_SECONDS)
+        if link.extensions is None:
+            self._await_quiet(_LATE_SECONDS if self._is_broken else _QUIET_SECONDS)
         self._tell(Status(State.JOINING))
         if self.link is link:
             self._user.link_open(link)
@@ -228,6 +229,10 @@ class Links:
     def link_heard(self, link: Link) -> None:
         self._heard_at = self._clock.seconds()
         self._is_asked = False
+
+    def link_caught_up(self, link: Link) -> None:
+        if link is self.link and self.status.state is State.JOINING:
+            self._settled()
 
     def link_writable(self, link: Link) -> None:
         if link is self.link:

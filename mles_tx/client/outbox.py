@@ -78,6 +78,10 @@ class Outbox:
         """Messages that were sent and may be lost should the link break now."""
         return len(self._unsure)
 
+    def is_unsure(self, digest: int) -> bool:
+        """Whether a message was sent and may be lost should the link break now."""
+        return digest in self._unsure_digests
+
     @property
     def said(self) -> DigestMemory:
         """The digests of what the server has surely taken."""

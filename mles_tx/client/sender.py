@@ -69,9 +69,13 @@ class Sender:
     def begin(self, link: Link) -> None:
         """Send on a link, first what may have been lost on the one before."""
         self._link = link
-        self.outbox.age(self._clock.seconds())
+        self.age()
         self.outbox.send_again()
         self._send()
+
+    def age(self) -> None:
+        """What was sent long ago was surely taken."""
+        self.outbox.age(self._clock.seconds())
 
     def writable(self) -> None:
         """The transport takes more."""

@@ -49,6 +49,7 @@ class CloseReason(Enum):
     HEADER_HISTORY = (4505, "history must be a whole number, 0 or more", False)
     HEADER_SINCE = (4506, "since must be a list of at most 8 strings of 16 hex digits", False)
     HEADER_RECEIVE = (4507, "receive must be true or false", False)
+    HEADER_RESYNC = (4508, "resync must be a whole number, 0 to 999999", False)
     AUTH_REQUIRED = (4510, "this server needs auth in the first frame", False)
     AUTH_WRONG = (4511, "auth does not match uid, channel and key", False)
     UID_TAKEN = (4512, "uid is in use on this channel", False)

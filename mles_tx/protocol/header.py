@@ -16,6 +16,7 @@ __all__ = [
     "MAX_FRAGMENTS",
     "MAX_HEADER_BYTES",
     "MAX_MESSAGE_BYTES",
+    "MAX_RESYNC",
     "MAX_SINCE",
     "Header",
     "make_header",
@@ -40,8 +41,11 @@ MAX_DEPTH = 64
 #: Digests in `since`: enough to find a place among repeated payloads, few enough to compare quickly.
 MAX_SINCE = 8
 
+#: Messages of a history that a client may announce: as many as a channel can be told to remember.
+MAX_RESYNC = 999_999
+
 #: Keys that are ours or secret: they are not replayed to others.
-_NOT_REPLAYED = frozenset(("auth", "history", "since", "receive"))
+_NOT_REPLAYED = frozenset(("auth", "history", "since", "receive", "resync"))
 
 #: Printable ASCII: what cannot break a log line, a terminal or a header.
 _NAME = re.compile(r"[\x20-\x7e]+")
@@ -63,6 +67,7 @@ class Header:
         history: replay at most that many messages; None: all there are.
         since: digests of the last frames the client has, oldest first; empty: none were given.
         receive: False for a member that only publishes.
+        resync: that many of the next messages are history the client holds.
         replay: the payload later joiners get to see: the frame as it came, or without the keys
             that are not for them.
     """
@@ -73,6 +78,7 @@ class Header:
     history: int | None
     since: tuple[int, ...]
     receive: bool
+    resync: int
     replay: bytes
 
 
@@ -100,9 +106,9 @@ def _usual_header(payload: bytes) -> Header | None:
         return None
     uid, channel, auth = match.groups()
     if auth is None:
-        return Header(uid.decode("ascii"), channel.decode("ascii"), None, None, (), True, payload)
+        return Header(uid.decode("ascii"), channel.decode("ascii"), None, None, (), True, 0, payload)
     replay = payload[: match.end(2) + 1] + b"}"
-    return Header(uid.decode("ascii"), channel.decode("ascii"), auth.decode("ascii"), None, (), True, replay)
+    return Header(uid.decode("ascii"), channel.decode("ascii"), auth.decode("ascii"), None, (), True, 0, replay)
 
 
 def _any_header(payload: bytes) -> Header:
@@ -114,6 +120,7 @@ def _any_header(payload: bytes) -> Header:
         history=_history(fields.get("history")),
         since=_since(fields.get("since")),
         receive=_receive(fields.get("receive")),
+        resync=_resync(fields.get("resync")),
         replay=_replay(payload, fields),
     )
 
@@ -215,6 +222,14 @@ def _receive(value: object) -> bool:
         return True
     if not isinstance(value, bool):
         raise ProtocolViolation(CloseReason.HEADER_RECEIVE)
+    return value
+
+
+def _resync(value: object) -> int:
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value <= MAX_RESYNC:
+        raise ProtocolViolation(CloseReason.HEADER_RESYNC)
     return value
 
 

@@ -192,5 +192,6 @@ def _settings(config: ServerConfig) -> Settings:
         ping_interval=config.ping_interval,
         max_missed_pongs=config.max_missed_pongs,
         rate_limit=config.rate_limit,
+        history_limit=config.limit,
         origin_allowed=config.origin_allowed,
     )

@@ -86,6 +86,9 @@ class TCPServer(Server):
     ) -> None:
         super().__init__(connected, protocol, client, port, number, reactor)
         self._peer = super().getPeer() if peer is None else peer
+        # Asked for with each message: Python looks for what stands on the class for twice as long.
+        self.disconnecting = False
+        self.dataBuffer = b""
         self._admission: Admission = port.admission
         self._admission.open += 1
         self._eager_bytes = 0  # since the reactor last found the socket writable

@@ -310,9 +310,7 @@ class TLSServer(TCPServer):
         _ssl_clear_mode(self._ssl, _AUTO_RETRY)
         self._tls.set_app_data(certificates)  # for when the client names the server
         self._tls.set_accept_state()
-        # Asked for with each message: Python looks for what stands on the class for twice as long.
-        self._write_wants_read = self.disconnecting = False
-        self.dataBuffer = b""
+        self._write_wants_read = False  # asked for with each message, as what `TCPServer` begins with
 
     # -- the end
 

@@ -37,7 +37,7 @@ _REMEMBERED = 64
 _REMEMBERED_BYTES = 1024
 
 _SWITCHING = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n%b"
     b"Sec-WebSocket-Protocol: %b\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 )
 
@@ -107,9 +107,15 @@ def any_usual_upgrade(head: bytes) -> Upgrade | None:
     return Upgrade(key, protocols, fields.get("origin"))
 
 
-def switching(key: bytes, protocol: bytes) -> bytes:
-    """The answer to a request with a Sec-WebSocket-Key that names the subprotocol (RFC 6455 section 4.2.2)."""
-    return _SWITCHING % (protocol, b2a_base64(sha1(key + _MAGIC, usedforsecurity=False).digest(), newline=False))
+def switching(key: bytes, protocol: bytes, more: bytes = b"") -> bytes:
+    """The answer to a request with a Sec-WebSocket-Key that names the subprotocol (RFC 6455 section 4.2.2).
+
+    Args:
+        key: as it came.
+        protocol: the subprotocol.
+        more: further header lines, each with its end.
+    """
+    return _SWITCHING % (more, protocol, b2a_base64(sha1(key + _MAGIC, usedforsecurity=False).digest(), newline=False))
 
 
 def refusing(code: int, text: str, headers: Iterable[tuple[str, object]] = ()) -> bytes:

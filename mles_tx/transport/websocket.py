@@ -217,7 +217,7 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
             self.data = b""
             self.websocket_protocols = list(upgrade.protocols)
             self.websocket_protocol_in_use = SUBPROTOCOL
-            self.sendData(switching(upgrade.key, _SUBPROTOCOL))
+            self.sendData(switching(upgrade.key, _SUBPROTOCOL, self.factory.more_headers))
             self.state = self.STATE_OPEN
             return
         # Autobahn refuses origins it cannot take apart, and those of apps are among them: it does not get to see any.
@@ -380,7 +380,12 @@ class WebSocketFactory(WebSocketServerFactory):
     Args:
         clock: the reactor, or a `Clock` in tests.
         origin_allowed: which web pages may connect.
+
+    Attributes:
+        more_headers: lines in the answer to every usual upgrade; in all others Autobahn's `headers` stand.
     """
+
+    more_headers = b""
 
     def __init__(self, clock: IReactorTime, origin_allowed: OriginPolicy) -> None:
         super().__init__(reactor=clock, server=None)

@@ -43,9 +43,10 @@ def header(
     history: int | None = None,
     since: Sequence[int] = (),
     receive: bool = True,
+    resync: int = 0,
 ) -> Header:
     """A first frame that obeys the rules."""
-    return Header(uid, channel, None, history, tuple(since), receive, hello(uid, channel))
+    return Header(uid, channel, None, history, tuple(since), receive, resync, hello(uid, channel))
 
 
 def said(text: str, uid: str = "alice", origin: int = 1) -> Message:

@@ -13,7 +13,7 @@ from mles_tx.cli.doctor import DoctorOptions
 from mles_tx.service.options import Options
 
 #: The subcommands.
-NAMES = "serve, chat, sub, pub, auth, key, completion, history, doctor, health or install-unit"
+NAMES = "serve, chat, sub, pub, proxy, auth, key, completion, history, doctor, health or install-unit"
 
 #: Arguments, line on standard error.
 BAD = (

@@ -18,6 +18,7 @@ from mles_tx.client import (
 )
 from mles_tx.protocol.auth import digest
 from mles_tx.testing import MemoryServer
+from mles_tx.transport.connections import MlesFactory
 
 from .fakes import URL, Heard, Way
 
@@ -362,6 +363,7 @@ class BreakTests(ClientTestCase):
 
     def test_breaks_while_it_looks(self) -> None:
         """A link that breaks in the middle of the replay is not begun with the same place again."""
+        self.server.service.listener.websocket.more_headers = b""  # else the end of the replay is known at once
         bob = self.server.join("bob", "news")
         heard = self.started()
         self.way.sides[0].peer.is_read = False
@@ -515,23 +517,76 @@ class SilenceTests(ClientTestCase):
         self.assertEqual(len(self.way.sides), 1)
 
 
+class _Held:
+    """Somebody who holds three messages."""
+
+    def held_frames(self) -> list[Message]:
+        return [Message(text, text == b"2", digest(text)) for text in (b"1", b"2", b"3")]
+
+
 class ResyncTests(ClientTestCase):
-    """Frames for a server that has lost them."""
+    """Servers that have lost what was said, and those that only may have."""
 
-    def test_offer(self) -> None:
-        """What the user holds is announced in the first frame, and follows it at once."""
+    def first_frames(self) -> list[dict[str, Any]]:
+        return [json.loads(BreakTests.unmasked(side.written)) for side in self.way.sides]
 
-        class Held:
-            def held_frames(self) -> list[Message]:
-                return [Message(b"old", False, 1), Message(b"\x00older", True, 2)]
-
-        heard = Heard(self.way, held=Held())
+    def begin(self, **settings: Any) -> Heard:
+        heard = Heard(self.way, held=_Held(), **settings)
         heard.client.startService()
         heard.pass_time(0)
-        self.assertEqual(
-            json.loads(BreakTests.unmasked(self.way.sides[0].written)), {"uid": "alice", "channel": "news", "resync": 2}
-        )
-        self.stop(heard)
+        self.addCleanup(self.stop, heard)
+        return heard
+
+    def remembered(self) -> list[str | bytes]:
+        """What the server has now."""
+        late = self.started("late")
+        return late.said
+
+    def test_restarted(self) -> None:
+        """A server that was restarted is offered what is held, and has it from then on."""
+        heard = self.begin()
+        self.way.cut()
+        self.way.restart()
+        heard.pass_time(5)
+        self.assertEqual([frame.get("resync") for frame in self.first_frames()], [None, 3])
+        self.assertEqual(self.remembered(), ["1", b"2", "3"])
+
+    def test_same_server(self) -> None:
+        """One that was not is offered nothing, and neither is one that says nothing about itself."""
+        heard = self.begin()
+        self.way.cut()
+        heard.pass_time(5)
+        self.patch(MlesFactory, "_say_extensions", lambda factory: None)
+        self.way.cut()
+        self.way.restart()
+        heard.pass_time(5)
+        self.way.cut()
+        self.way.restart()
+        heard.pass_time(5)
+        self.assertEqual([frame.get("resync") for frame in self.first_frames()], [None] * 4)
+
+    def test_sent_again(self) -> None:
+        """What was sent, and perhaps lost, is sent again and not offered: it is there once."""
+        heard = self.begin()
+        heard.client.publish("3")
+        heard.pass_time(0)
+        self.way.cut()
+        self.way.restart()
+        heard.pass_time(5)
+        self.assertEqual(self.first_frames()[-1]["resync"], 2)
+        self.assertEqual(self.remembered(), ["1", b"2", "3"])
+
+    def test_end_of_the_history(self) -> None:
+        """Where a server tells that the history has come, nothing has to be guessed: it is live at once."""
+        heard = self.begin()
+        self.assertIs(heard.client.status.state, State.LIVE)
+        self.patch(MlesFactory, "_say_extensions", lambda factory: None)
+        self.way.cut()
+        self.way.restart()
+        heard.pass_time(0.75)
+        self.assertIs(heard.client.status.state, State.JOINING)
+        heard.pass_time(7)
+        self.assertIs(heard.client.status.state, State.LIVE)
 
     def test_client_is_a_service(self) -> None:
         """It can stand in a tree of services."""

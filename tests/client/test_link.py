@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.client.config import ClientConfig
 from mles_tx.client.link import Ending, Link, LinkFactory
-from mles_tx.protocol.frames import encode_close, encode_message
+from mles_tx.protocol.extensions import CAUGHT_UP, Extensions
+from mles_tx.protocol.frames import encode_close, encode_message, encode_pong
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -32,6 +33,9 @@ class User:
 
     def link_heard(self, link: Link) -> None:
         pass
+
+    def link_caught_up(self, link: Link) -> None:
+        self.told.append("caught up")
 
     def link_writable(self, link: Link) -> None:
         self.told.append("writable")
@@ -89,6 +93,18 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(self.user.told, ["open", (b"a", False), (b"\xff", True), "closing"])
         ending = self.ended()
         self.assertEqual((ending.code, ending.text, ending.answered, ending.status), (1013, "why", False, None))
+
+    def test_extensions(self) -> None:
+        """What a server says it knows is known on the link; its answer to the question whether all has come is told."""
+        self.upgrade(b"Sec-WebSocket-Protocol: mles-websocket\r\nMles-Extensions: resync; limit=9; run=a\r\n")
+        self.assertEqual(self.link.extensions, Extensions(9, "a", ("resync",)))
+        self.link.ask_when_caught_up()
+        self.assertEqual(self.transport.value()[-16:-14], b"\x89\x8a")  # a ping with ten bytes
+        self.link.dataReceived(b"\x8a\x01x" + encode_pong(CAUGHT_UP))
+        self.assertEqual(self.user.told, ["open", "caught up"])
+        self.setUp()
+        self.upgrade()
+        self.assertIsNone(self.link.extensions)
 
     def test_answered(self) -> None:
         """The answer to our close frame is one; a close frame that has crossed it is not."""

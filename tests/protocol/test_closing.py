@@ -33,6 +33,7 @@ _KNOWN = {
     "header_history": 4505,
     "header_since": 4506,
     "header_receive": 4507,
+    "header_resync": 4508,
     "auth_required": 4510,
     "auth_wrong": 4511,
     "uid_taken": 4512,

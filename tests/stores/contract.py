@@ -219,6 +219,23 @@ class StoreContract:
 
     # -- what is remembered
 
+    async def test_whether_there_are_messages(self) -> None:
+        """A replay of one message tells whether there are any: join frames are none."""
+        await self.begin()
+        self.assertEqual(await self.read_twice(history=1), [])
+        await self.add(join_of("bob"))
+        self.assertEqual(await self.read_twice(history=1), [])
+        await self.add("1")
+        self.assertEqual(await self.read_twice(history=1), ["1"])
+
+    async def test_from_a_peer(self) -> None:
+        """What a peer held is nobody's, and stands in the history like anything else."""
+        await self.begin()
+        await self.add(said("1", uid=""), said("2", uid=""), said("3"))
+        self.assertEqual([m.uid for _, batch in self.listener.heard for m in batch], ["", "", "alice"])
+        self.assertEqual(await self.read_twice(), ["1", "2", "3"])
+        self.assertEqual(await self.read(since=digests("1", "2")), ["3"])
+
     async def test_everything(self) -> None:
         """Text and binary messages of any length, and join frames, are remembered as they are."""
         await self.begin()

@@ -148,6 +148,18 @@ class RealClientTests(TLSTestCase):
         transport.write(b"too late")
         self.assertNotIn(transport, (*self.reactor.getReaders(), *self.reactor.getWriters()))
 
+    def test_early_end(self) -> None:
+        """What was written before the handshake arrives when the end was asked for before it, and the end behind it."""
+        client, transport = self.connect()
+        client.setblocking(False)
+        transport.write(b"first and last")
+        transport.loseConnection()
+        connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), client)
+        connection.set_connect_state()
+        self.until(transport, connection.do_handshake)
+        self.assertEqual(self.until(transport, lambda: connection.recv(100)), b"first and last")
+        self.assertRaises(SSL.ZeroReturnError, self.until, transport, lambda: connection.recv(100))
+
     def test_no_timer(self) -> None:
         """Connections come and go without a timer that stays."""
         _, transport = self.meet()
