@@ -335,11 +335,11 @@ class TLSServer(TCPServer):
         else:
             super().readConnectionLost(reason)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def _depart(self, reason: Failure) -> None:
         waits = self.dataBuffer or self._tempDataBuffer
         if self._tls is not None and not self._aborting and not self._writeDisconnected and not waits:
             self._take_leave()
-        super().connectionLost(reason)
+        super()._depart(reason)
         self._tls = self._ssl = None
 
     def _take_leave(self) -> bool:
