@@ -88,6 +88,14 @@ class _Pull(Enum):
     WAITING = auto()  #: the answer comes later
 
 
+def _nothing(_: object) -> None:
+    """What becomes of what is sent when the connection is gone."""
+
+
+def _nothing_taken() -> int:
+    return 0
+
+
 @implementer(IPushProducer)
 class Outbox:
     """What waits for one connection.
@@ -235,6 +243,11 @@ class Outbox:
         self._backlog = 0
         self._replay = None
         self._rest = memoryview(b"")
+        # What it knows of its connection, which knows it: else both would wait for a collection of garbage, and of
+        # thousands who have left much would be there still when as many have come anew.
+        self._send = self._cut = _nothing
+        self._flushed = None
+        self._bytes_taken = _nothing_taken
 
     def pauseProducing(self) -> None:
         """The transport has enough. On plain TCP it says so at every write."""
