@@ -2,6 +2,7 @@
 
 from twisted.application.service import IService
 
+from .early import hold_signals
 from .options import Options
 
 __all__ = ["Options", "makeService"]
@@ -9,6 +10,7 @@ __all__ = ["Options", "makeService"]
 
 def makeService(options: Options) -> IService:
     """Build the server twistd is to run."""
+    hold_signals()  # the program takes them when it starts
     # Here, not above: `twistd mles --help` needs neither a reactor nor Autobahn.
     from twisted.application.app import ServerOptions
     from twisted.internet import reactor
