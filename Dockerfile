@@ -1,12 +1,22 @@
 # The server in a container, under a user of its own. docs/operations.md says how to run it.
 
+FROM node:24-slim AS page
+# What the page takes from npm, with the digests of package-lock.json.
+WORKDIR /source
+COPY page page
+WORKDIR /source/page
+RUN npm ci --ignore-scripts
+
 FROM python:3.13-slim AS build
 WORKDIR /source
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY mles_tx mles_tx
+COPY page page
 COPY static static
 COPY twisted twisted
-RUN python -m venv /opt/mles_tx \
+COPY --from=page /source/page/node_modules /node_modules
+RUN python page/fetch.py --installed /node_modules \
+    && python -m venv /opt/mles_tx \
     && /opt/mles_tx/bin/pip install --no-cache-dir --disable-pip-version-check .
 
 FROM python:3.13-slim

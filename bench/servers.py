@@ -187,17 +187,25 @@ def our_command(directory: Path, history: int | None = None) -> list[str]:
     return [str(command), "serve", *where, *files, *OUR_FLAGS, *limit]
 
 
-def start_ours(directory: Path, history: int | None = None, prefix: Sequence[str] = ()) -> Target:
+def start_ours(
+    directory: Path,
+    history: int | None = None,
+    prefix: Sequence[str] = (),
+    options: Sequence[str] = (),
+    name: str = "ours",
+) -> Target:
     """Start our server; on its first start in a directory it makes the certificate that all use.
 
     Args:
         directory: for its certificate and log.
         history: the length of histories; None: as shipped.
         prefix: what to run it under, a profiler for example.
+        options: more of its options.
+        name: what the table calls it.
     """
     write_site(_site(directory))
-    command = [*prefix, *our_command(directory, history)]
-    return _started("ours", Process(command, directory / "ours.log"), r"wss://localhost:(\d+)/")
+    command = [*prefix, *our_command(directory, history), *options]
+    return _started(name, Process(command, directory / f"{name.replace(' ', '-')}.log"), r"wss://localhost:(\d+)/")
 
 
 def start_naive(directory: Path) -> Target:

@@ -1,49 +1,35 @@
 """Runs the tests with trial and closes with their counts: ``python -m tests [NAME ...]``.
 
-All of them run under coverage, and have to reach its floor. With ``CI=true`` in the environment a skipped
-test is a failed run: there, every part is to be had.
+Several modules are run at a time (`tests/jobs.py`). All of the tests run under coverage, and have to reach its floor.
+With ``CI=true`` in the environment a skipped test is a failed run: there, every part is to be had.
 """
 
 import os
 import sys
-import warnings
-from pathlib import Path
-from typing import Any
 
-import coverage
-from twisted.trial.reporter import TreeReporter, VerboseTextReporter
-from twisted.trial.runner import TestLoader, TrialRunner
+from .jobs import coverage_of_tests, default_jobs, modules_of, run, run_here
 
 _ALL = ["tests"]
 
 
-def run(names: list[str]) -> Any:
-    """Run what the names stand for; returns trial's result."""
-    warnings.simplefilter("default")
-    reporter = TreeReporter if sys.stdout.isatty() else VerboseTextReporter
-    return TrialRunner(reporter, workingDirectory="_trial_temp").run(TestLoader().loadByNames(names, recurse=True))
-
-
 def main(names: list[str]) -> int:
     """Run, report, count; returns the exit code."""
-    cover = coverage.Coverage(config_file=str(Path("setup.cfg").resolve())) if names == _ALL else None
-    if cover is not None:
-        cover.start()
-    result = run(names)
+    modules = modules_of(names)
+    jobs = min(default_jobs(), len(modules))
+    cover = coverage_of_tests() if names == _ALL else None
+    counts = run(modules, jobs, cover=cover is not None) if jobs > 1 else run_here(names=names)
     enough = True
     if cover is not None:
-        cover.stop()
+        cover.combine()
         floor = float(cover.get_option("report:fail_under") or 0)  # type: ignore[arg-type]
         covered = cover.report(file=sys.stdout)
         enough = covered >= floor
         print(f"branch coverage {covered:.1f} %, at least {floor:.0f} % is wanted")
-    skipped = len(result.skips)
-    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    for test, reason in result.skips:
-        print(f"skipped: {test.id()}: {reason}")
-    print(f"{result.successes} passed, {failed} failed, {skipped} skipped")
-    complete = not skipped or os.environ.get("CI") != "true"
-    return 0 if result.wasSuccessful() and enough and complete else 1
+    for name, reason in counts.skipped:
+        print(f"skipped: {name}: {reason}")
+    print(f"{counts.passed} passed, {counts.failed} failed, {len(counts.skipped)} skipped")
+    complete = not counts.skipped or os.environ.get("CI") != "true"
+    return 0 if counts.passed and not counts.failed and enough and complete else 1
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 import mles_tx
+from mles_tx.cli.proxy import ProxyOptions
 from mles_tx.metrics import MetricsSnapshot
 from mles_tx.protocol.auth import auth_value
 from mles_tx.protocol.closing import CloseReason
@@ -152,6 +153,27 @@ class OperationsTests(SynchronousTestCase):
             **{name: written[name] for name in ("uid", "channel", "serial")},
         }
         self.assertEqual(json.loads(JsonLines()(event)), written)
+
+
+class ClientsTests(SynchronousTestCase):
+    """docs/clients.md."""
+
+    def setUp(self) -> None:
+        self.text = (ROOT / "docs" / "clients.md").read_text()
+
+    def test_proxy_options(self) -> None:
+        """The table of the proxy has exactly the options there are."""
+        table = self.text.partition("## Bridge two servers")[2].partition("What it promises")[0]
+        rows = re.findall(r"^\| `--([a-z-]+)`", table, re.MULTILINE)
+        self.assertEqual(sorted(rows), sorted(set(ProxyOptions({}).synonyms) - {"help", "version", "h"}))
+
+    def test_links(self) -> None:
+        """Every file and every place on the page it points to is there."""
+        for link, place in re.findall(r"\]\(([^)#:]*)(?:#([\w-]+))?\)", self.text):
+            text = (ROOT / "docs" / link).read_text() if link else self.text
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+            self.assertTrue(not place or place in anchors, f"{link}#{place}")
 
 
 class ArchitectureTests(SynchronousTestCase):

@@ -1,12 +1,12 @@
 """One channel: its members, what they said in this turn, and the one fan-out loop."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from twisted.logger import Logger
 
 from mles_tx.protocol.closing import CloseReason
 
-from .history import Message
+from .history import Message, frame_of, origin_of
 from .member import IMember
 
 __all__ = ["Channel"]
@@ -21,12 +21,16 @@ class Channel:
 
     _log = Logger()
 
-    __slots__ = ("_receivers", "members", "name", "pending")
+    __slots__ = ("_receivers", "filled_by", "has_spoken", "members", "name", "pending")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.members: dict[str, IMember] = {}
         self.pending: list[Message] = []
+        #: Whether anything was said since its first member came: the history may have it later than that is known.
+        self.has_spoken = False
+        #: Who fills its history with what it holds.
+        self.filled_by: IMember | None = None
         #: Those who receive, in the order they joined: a member that leaves while it is walked does not disturb.
         self._receivers: tuple[IMember, ...] | None = None
 
@@ -53,11 +57,24 @@ class Channel:
         receivers = self._receivers
         if receivers is None:
             receivers = self._receivers = tuple(member for member in self.members.values() if member.receives)
-        origins: Container[int]
-        if len(batch) == 1:
-            data, origins = batch[0].frame, (batch[0].origin,)
-        else:
-            data, origins = b"".join([message.frame for message in batch]), {message.origin for message in batch}
+        return self._deliver_one(batch[0], receivers) if len(batch) == 1 else self._deliver(batch, receivers)
+
+    def _deliver_one(self, message: Message, receivers: Sequence[IMember]) -> int:
+        data, _, origin, _ = message
+        sent = len(receivers)
+        for member in receivers:
+            if member.serial == origin:
+                sent -= 1
+                continue
+            try:
+                member.write(data)
+            except Exception:
+                self._fail(member)
+        return sent
+
+    def _deliver(self, batch: Sequence[Message], receivers: Sequence[IMember]) -> int:
+        data = b"".join(map(frame_of, batch))
+        origins = set(map(origin_of, batch))
         sent = len(receivers) * len(batch)
         for member in receivers:
             if member.serial not in origins:

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, KeysView, Sequence
 from itertools import accumulate, chain, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
@@ -36,6 +37,8 @@ __all__ = [
     "IReplay",
     "MemoryHistory",
     "Message",
+    "frame_of",
+    "origin_of",
 ]
 
 #: Bytes of frames one channel's history may hold, as in the reference server.
@@ -72,6 +75,11 @@ class Message(NamedTuple):
     uid: str
     origin: int
     is_join: bool
+
+
+#: The frame of a message, and where it comes from: for many messages, three times as fast as to name the attribute.
+frame_of = itemgetter(Message._fields.index("frame"))
+origin_of = itemgetter(Message._fields.index("origin"))
 
 
 class HistoryError(Exception):
@@ -121,6 +129,7 @@ class IHistory(Interface):
 
     memory = Attribute("Bytes of memory all channels take, about.")
     messages = Attribute("Messages that are in memory.")
+    is_settled = Attribute("Whether all that was appended has come back to the listener, delivered or refused.")
 
     def start(listener: ICommitted) -> None:
         """Begin; committed batches are to be given to the listener."""
@@ -216,16 +225,19 @@ class ChannelLog:
         """Take a batch, and drop what is too much then; returns by how much the memory has grown."""
         before = self.memory
         for message in batch:
-            if message.is_join:
-                earlier = self._joins.get(message.uid)
+            frame, uid, _, is_join = message
+            if is_join:
+                earlier = self._joins.get(uid)
                 if earlier is not None:
                     self._take_out(earlier)
-                self._joins[message.uid] = message
-            size = len(message.frame)
-            if not self._runs or len(self._runs[-1]) >= _RUN_MESSAGES or self._run_bytes >= _RUN_BYTES:
-                self._runs.append([])
+                self._joins[uid] = message
+            size = len(frame)
+            run = self._runs[-1] if self._runs else None
+            if run is None or len(run) >= _RUN_MESSAGES or self._run_bytes >= _RUN_BYTES:
+                run = []
+                self._runs.append(run)
                 self._run_bytes = 0
-            self._runs[-1].append(message)
+            run.append(message)
             self._run_bytes += size
             self._count += 1
             self.memory += size + OVERHEAD_BYTES
@@ -240,15 +252,15 @@ class ChannelLog:
 
     def _drop_oldest(self) -> None:
         run = self._runs[0]
-        message = run[self._skip]
+        frame, uid, _, is_join = run[self._skip]
         self._skip += 1
         if self._skip == len(run):
             self._runs.popleft()
             self._skip = 0
         self._count -= 1
-        self.memory -= len(message.frame) + OVERHEAD_BYTES
-        if message.is_join:
-            del self._joins[message.uid]
+        self.memory -= len(frame) + OVERHEAD_BYTES
+        if is_join:
+            del self._joins[uid]
 
     def _take_out(self, message: Message) -> None:
         """Remove one message, in a copy of its run: replays that are under way hold the run as it was."""
@@ -271,7 +283,7 @@ class ChannelLog:
     def replay(self, uid: str, history: int | None, since: Sequence[int]) -> "_LogReplay":
         """What `IHistory.replay` promises, of what is remembered now."""
         if history is None and not since:
-            return _LogReplay(self._runs, self._skip)
+            return _LogReplay(self._runs, self._skip, self.memory - (self._count + 1) * OVERHEAD_BYTES)
         messages = list(self)
         if since:
             del messages[: _behind(messages, uid, since)]
@@ -307,14 +319,22 @@ def _behind(messages: Sequence[Message], uid: str, since: Sequence[int]) -> int:
 class _LogReplay:
     """A walk along runs as long as they are now; what is appended to them later is not part of it."""
 
-    __slots__ = ("_at", "_runs")
+    __slots__ = ("_at", "_bytes", "_runs")
 
-    def __init__(self, runs: Iterable[list[Message]], skip: int) -> None:
-        self._runs = deque((run, len(run)) for run in runs)
+    def __init__(self, runs: Iterable[list[Message]], skip: int, most_bytes: int | None = None) -> None:
+        self._runs = deque([(run, len(run)) for run in runs])
         self._at = skip
+        self._bytes = most_bytes  # there are not more; None: nobody has counted them
 
     def pull(self, max_bytes: int) -> list[bytes]:
         frames: list[bytes] = []
+        if self._bytes is not None and self._bytes <= max_bytes:
+            # Usually all of it is a piece: nothing has to be measured.
+            for run, end in self._runs:
+                frames += map(frame_of, run[self._at : end])
+                self._at = 0
+            self._runs.clear()
+            return frames
         size = 0
         while self._runs and size < max_bytes:
             run, end = self._runs[0]
@@ -323,7 +343,7 @@ class _LogReplay:
                 self._at = 0
                 continue
             # As many at a time as a run has, where they are small.
-            part = [message.frame for message in run[self._at : min(end, self._at + _RUN_MESSAGES)]]
+            part = list(map(frame_of, run[self._at : min(end, self._at + _RUN_MESSAGES)]))
             ends = list(accumulate(map(len, part)))
             del part[bisect_left(ends, max_bytes - size) + 1 :]
             self._at += len(part)
@@ -363,6 +383,11 @@ class MemoryHistory:
     def memory(self) -> int:
         """Bytes of memory all channels take, about."""
         return self._memory
+
+    @property
+    def is_settled(self) -> bool:
+        """Always: what is appended is delivered at once."""
+        return True
 
     @property
     def messages(self) -> int:

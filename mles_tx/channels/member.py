@@ -88,11 +88,11 @@ class _Pull(Enum):
     WAITING = auto()  #: the answer comes later
 
 
-def _nothing(_: object) -> None:
-    """What becomes of what is sent when the connection is gone."""
+def _nothing(gone: object) -> None:
+    pass
 
 
-def _nothing_taken() -> int:
+def _none_taken() -> int:
     return 0
 
 
@@ -142,7 +142,7 @@ class Outbox:
         stalled: "Deadlines[Outbox]",
         cut: Callable[[CloseReason], object],
         max_backlog: int = MAX_BACKLOG_BYTES,
-        bytes_taken: Callable[[], int] = lambda: 0,
+        bytes_taken: Callable[[], int] = _none_taken,
     ) -> None:
         self._send = send
         self._stalled = stalled
@@ -235,19 +235,16 @@ class Outbox:
             self._feed()
 
     def discard(self) -> None:
-        """The connection is gone."""
+        """The connection is gone: it is let go of, so that nothing of it has to be looked for among what is in use."""
         self._flow = Flow.CLOSED
+        self._send = self._cut = _nothing
+        self._bytes_taken, self._flushed = _none_taken, None
         self._stalled.met(self)
         self._live.clear()
         self._control.clear()
         self._backlog = 0
         self._replay = None
         self._rest = memoryview(b"")
-        # What it knows of its connection, which knows it: else both would wait for a collection of garbage, and of
-        # thousands who have left much would be there still when as many have come anew.
-        self._send = self._cut = _nothing
-        self._flushed = None
-        self._bytes_taken = _nothing_taken
 
     def pauseProducing(self) -> None:
         """The transport has enough. On plain TCP it says so at every write."""
@@ -294,10 +291,12 @@ class Outbox:
             if not frames:
                 return b""
             if len(frames) > 1:
-                if sum(map(len, frames)) > PIECE_BYTES:
+                piece = b"".join(frames)
+                if len(piece) > PIECE_BYTES:
                     # The last one was too much. It is shared, and what it is joined with is not.
                     self._rest = memoryview(frames.pop())
-                return b"".join(frames)
+                    piece = b"".join(frames)
+                return piece
             if len(frames[0]) <= PIECE_BYTES:
                 return frames[0]
             self._rest = memoryview(frames[0])

@@ -5,11 +5,12 @@ published in one turn waits for the end of the turn, goes to the history as one 
 comes back to be delivered as soon as the history has it (`committed`, the only entrance to a fan-out).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -22,14 +23,25 @@ from .channel import Channel
 from .claims import IClaims, IHolders
 from .history import ICommitted, IHistory, Message
 from .member import IMember
+from .refills import NOBODY, Refills
 
-__all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry"]
+__all__ = ["DEFAULT_MAX_CHANNELS", "ChannelRegistry", "only_here"]
 
 #: Channels when nobody says otherwise. One with nothing but a join frame takes about 2 KB.
 DEFAULT_MAX_CHANNELS = 100_000
 
 #: Seconds between two looks for idle channels.
 _SWEEP_SECONDS = 60.0
+
+#: Seconds between two looks whether what was said was delivered.
+_LOOK_SECONDS = 0.005
+
+_tuple = tuple.__new__
+
+
+def only_here(channels: int) -> int:
+    """How many channels there are in all, when there are so many here and none elsewhere."""
+    return channels
 
 
 @implementer(ICommitted, IHolders)
@@ -44,6 +56,8 @@ class ChannelRegistry:
             used without members is forgotten; when all have members, the newcomer is refused. It may be changed;
             those that are there stay.
         claims: where uids are claimed, if this is one node of several.
+        count_all: told how many channels there are here, says how many there are in all: the limit may be one for
+            several registries. It is called when a channel is new.
     """
 
     _log = Logger()
@@ -55,6 +69,7 @@ class ChannelRegistry:
         metrics: Metrics | None = None,
         max_channels: int = DEFAULT_MAX_CHANNELS,
         claims: IClaims | None = None,
+        count_all: Callable[[int], int] = only_here,
     ) -> None:
         self._clock = clock
         self._history = history
@@ -67,6 +82,8 @@ class ChannelRegistry:
         self._end_of_turn: IDelayedCall | None = None
         self._sweeping: IDelayedCall | None = None
         self._claims = claims
+        self._count_all = count_all
+        self._refills = Refills(history, claims)
         history.start(self)
         if claims is not None:
             claims.attach(self)
@@ -104,7 +121,7 @@ class ChannelRegistry:
         """Make somebody a member: added first, then the history is replayed, then its join frame is remembered.
 
         When its uid is taken, whoever holds it is asked for a sign of life: a holder that gives none is
-        replaced.
+        replaced. Of who has announced history it is decided then whether it is taken (`refill`).
 
         Returns:
             None when that was done at once, as it is when the uid is free; else a Deferred that fires with None, or
@@ -113,12 +130,22 @@ class ChannelRegistry:
         Raises:
             ProtocolViolation: SERVER_FULL; there are too many channels.
         """
+        joining = self._join(header, member)
+        return joining if not header.resync else Deferred.fromCoroutine(self._hear_offer(joining, member))
+
+    def _join(self, header: Header, member: IMember) -> "Deferred[None] | None":
         if self._claims is not None:
             return Deferred.fromCoroutine(self._claim(self._claims, header, member))
         if self._member(header.channel, header.uid) is not None:
             return Deferred.fromCoroutine(self._replace(header, member))
         self._enter(header, member)
         return None
+
+    async def _hear_offer(self, joining: "Deferred[None] | None", member: IMember) -> None:
+        if joining is not None:
+            await joining
+        if member.channel is not None:
+            await self._refills.decide(member.channel, member)
 
     async def _replace(self, header: Header, member: IMember) -> None:
         await self._free(header)
@@ -165,18 +192,41 @@ class ChannelRegistry:
         if header.receive:
             member.replay(self._history.replay(channel.name, header.uid, header.history, header.since))
         frame = encode_message(header.replay, is_binary=False)
-        channel.pending.append(Message(frame, header.uid, member.serial, is_join=True))
-        self._commit(channel)
+        # Alone: members of this program may have said something while they heard the last delivery, or this history.
+        self._append(channel, [Message(frame, header.uid, member.serial, is_join=True)])
 
     def publish(self, member: IMember, frames: Iterable[bytes]) -> None:
         """Take messages; they are delivered at the end of this turn. Ignored when the member has left."""
         channel = member.channel
         if channel is None:
             return
-        if not channel.pending:
+        pending = channel.pending
+        if not pending:
             self._mark(channel)
         uid, serial = member.uid, member.serial
-        channel.pending += [Message(frame, uid, serial, False) for frame in frames]
+        for frame in frames:
+            # Python's way to make a named tuple is a call more, and half of the time.
+            pending.append(_tuple(Message, (frame, uid, serial, False)))
+
+    def refill(self, member: IMember, frames: Iterable[bytes]) -> None:
+        """Take messages of a history that a member holds, oldest first; ignored unless it may fill its channel.
+
+        They are passed on like any others.
+        """
+        channel = member.channel
+        if channel is not None and channel.filled_by is member:
+            if not channel.pending:
+                self._mark(channel)
+            messages = [Message(frame, NOBODY, member.serial, False) for frame in frames]
+            channel.pending += messages
+            self.metrics.total_messages_received += len(messages)
+
+    def end_refill(self, member: IMember) -> None:
+        """The history that a member holds has come whole."""
+        channel = member.channel
+        if channel is not None and channel.filled_by is member:
+            self._commit(channel)  # before anybody else may find out that there was nothing
+            self._refills.end(channel, member)
 
     def announce(self, name: str, uid: str, frame: bytes) -> None:
         """Take a message from somebody who is not a member: from the program the server is part of.
@@ -197,11 +247,13 @@ class ChannelRegistry:
             return
         member.channel = None
         channel.remove(member)
+        if channel.filled_by is not None:
+            self._refills.end(channel, member)
         self._member_count -= 1
         if self._claims is not None:
             self._claims.release(channel.name, member.uid)
         if not channel.members and not channel.pending:
-            del self._channels[channel.name]
+            self._end(channel)
 
     def flush(self) -> None:
         """Hand what waits to the history, before the end of the turn if need be."""
@@ -212,7 +264,18 @@ class ChannelRegistry:
         for channel in dirty:
             self._commit(channel)
             if not channel.members and self._channels.get(channel.name) is channel:
-                del self._channels[channel.name]
+                self._end(channel)
+
+    async def settle(self, seconds: float) -> None:
+        """Hand what waits to the history, and wait until it has come back.
+
+        Args:
+            seconds: how long at most.
+        """
+        self.flush()
+        until = self._clock.seconds() + seconds
+        while not self._history.is_settled and self._clock.seconds() < until:
+            await deferLater(self._clock, _LOOK_SECONDS)
 
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         """The history has a batch: deliver it."""
@@ -251,22 +314,33 @@ class ChannelRegistry:
         remembered = self._history.channels()
         return len(remembered) + sum(name not in remembered for name in self._channels)
 
+    def _end(self, channel: Channel) -> None:
+        """Nobody is there any more, and nothing waits."""
+        del self._channels[channel.name]
+        self._refills.forget(channel)
+
     def _open(self, name: str) -> Channel:
         """A channel, new if need be."""
         channel = self._channels.get(name)
         if channel is None:
-            if name not in self._history.channels() and self._is_full() and not self._make_room():
+            if not self._has_room_for(name):
                 raise ProtocolViolation(CloseReason.SERVER_FULL)
             channel = self._channels[name] = Channel(name)
         return channel
 
-    def _make_room(self) -> bool:
-        # When as many have members as there may be at all, there is nothing to look for.
-        return len(self._channels) < self.max_channels and self._history.forget_one()
+    def _has_room_for(self, name: str) -> bool:
+        """Whether there may be members on one channel more; another one is forgotten for it if need be."""
+        # Nearly every channel with members has a history: the larger of both numbers is about that of all channels.
+        remembered = self._history.channels()
+        elsewhere = self._count_elsewhere()
+        if len(self._channels) + elsewhere >= self.max_channels:
+            return False
+        return name in remembered or len(remembered) + elsewhere < self.max_channels or self._history.forget_one()
 
-    def _is_full(self) -> bool:
-        # Nearly every channel with members has a history, so that the larger number is the number of both.
-        return max(len(self._channels), len(self._history.channels())) >= self.max_channels
+    def _count_elsewhere(self) -> int:
+        """How many channels there are elsewhere, which learns how many there are here."""
+        here = max(len(self._channels), len(self._history.channels()))
+        return self._count_all(here) - here
 
     def _member(self, name: str, uid: str) -> IMember | None:
         channel = self._channels.get(name)
@@ -274,6 +348,7 @@ class ChannelRegistry:
 
     def _mark(self, channel: Channel) -> None:
         """Come back to a channel at the end of this turn."""
+        channel.has_spoken = True
         if not self._dirty:
             self._end_of_turn = self._clock.callLater(0, self.flush)
         self._dirty.append(channel)
@@ -281,10 +356,13 @@ class ChannelRegistry:
     def _commit(self, channel: Channel) -> None:
         batch, channel.pending = channel.pending, []
         if batch:
-            try:
-                self._history.append(channel.name, batch)
-            except Exception:
-                self._log.failure("a history could not be written")
+            self._append(channel, batch)
+
+    def _append(self, channel: Channel, batch: Sequence[Message]) -> None:
+        try:
+            self._history.append(channel.name, batch)
+        except Exception:
+            self._log.failure("a history could not be written")
 
     def _sweep(self) -> None:
         self._sweeping = self._clock.callLater(_SWEEP_SECONDS, self._sweep)
@@ -292,3 +370,4 @@ class ChannelRegistry:
             self._history.sweep()
         except Exception:
             self._log.failure("idle channels could not be looked for")
+        self._count_elsewhere()  # so that others learn how many have gone

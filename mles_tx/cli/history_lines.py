@@ -45,7 +45,7 @@ def shown(n: int, message: Message) -> str:
     else:
         text = payload.decode("utf-8", "replace")
         what = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return f"{moment(n)}  {message.uid}: {what}"
+    return f"{moment(n)}  {message.uid or '(from a peer)'}: {what}"
 
 
 def exported(channel: str, n: int, message: Message) -> str:
@@ -82,7 +82,8 @@ def imported(line: str, newest: int) -> tuple[str, int, Message]:
         raise BadLine("not the fields channel, n, uid and text or data, perhaps join")
     channel, n, uid = fields["channel"], fields["n"], fields["uid"]
     try:
-        make_header(uid, channel)
+        # Nobody's are the messages of a history that a peer held.
+        make_header("nobody" if uid == "" and not join else uid, channel)
     except (ValueError, TypeError):
         raise BadLine("channel or uid is not what a client could send") from None
     if type(n) is not int or not 0 < n <= newest:

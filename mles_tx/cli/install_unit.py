@@ -99,7 +99,7 @@ def install_unit(options: InstallUnitOptions) -> None:
 
 def _make(options: InstallUnitOptions) -> tuple[str, list[str]]:
     # Here, not above: `mles-tx --help` needs no Autobahn.
-    from mles_tx.service.ports import DRAIN_SECONDS
+    from mles_tx.service.binding import DRAIN_SECONDS
 
     name = options["name"]
     serve = ServeOptions({b"STATE_DIRECTORY": os.fsencode(f"/var/lib/{name}")})

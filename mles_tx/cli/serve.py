@@ -2,10 +2,13 @@
 
 import sys
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mles_tx.service.early import hold_signals
 from mles_tx.service.options import Options
+
+if TYPE_CHECKING:
+    from mles_tx.service.process import OwnProcess
 
 __all__ = ["serve"]
 
@@ -17,8 +20,7 @@ def serve(options: Options) -> None:
     from twisted.logger import Logger, globalLogBeginner
 
     from mles_tx.service.logs import log_to, stream_writer
-    from mles_tx.service.running import Program, follow_monotonic_time
-    from mles_tx.service.turns import lean_turns
+    from mles_tx.service.turns import follow_monotonic_time, lean_turns
 
     reactor: Any = global_reactor
     follow_monotonic_time(reactor)
@@ -35,9 +37,22 @@ def serve(options: Options) -> None:
             print(line, flush=True)
 
     # Not before the reactor runs: from the moment it says that it serves, it can also be stopped.
-    program = Program(
-        config, reactor, partial(reactor.callWhenRunning, announce), log, reread=lambda: options.reread().config()
-    )
+    later = partial(reactor.callWhenRunning, announce)
+    if config.workers is None:
+        from mles_tx.service.running import Program
+
+        _run(reactor, Program(config, reactor, later, log, reread=lambda: options.reread().config()))
+        return
+    # Either of the two needs nothing of the other, and a supervisor no Autobahn.
+    from mles_tx.service.workers.supervisor import Supervisor
+
+    supervisor = Supervisor(options, config, reactor, later, log)
+    _run(reactor, supervisor)
+    if supervisor.failure:
+        sys.exit(f"mles: {supervisor.failure}")
+
+
+def _run(reactor: Any, program: "OwnProcess") -> None:
     program.privilegedStartService()
     program.startService()
     reactor.addSystemEventTrigger("before", "shutdown", program.stopService)

@@ -95,6 +95,8 @@ def service_unit(unit: Unit) -> str:
             f"WatchdogSec={_WATCHDOG_SECONDS}",
             f"TimeoutStopSec={unit.stop_seconds}",
             f"LimitNOFILE={_DESCRIPTORS}",
+            "# The memory of a server holds keys and what was said.",
+            "LimitCORE=0",
             "",
             "# A user that exists while it runs; its certificates and keys stay in /var/lib/private.",
             "DynamicUser=yes",

@@ -9,7 +9,7 @@ It must not know who closes, or how.
 
 from enum import Enum
 
-__all__ = ["NO_FAULT", "CloseReason", "ProtocolViolation"]
+__all__ = ["NO_FAULT", "CloseReason", "ProtocolViolation", "may_retry"]
 
 
 class CloseReason(Enum):
@@ -19,7 +19,11 @@ class CloseReason(Enum):
         code: the WebSocket close code, 1000 to 4999.
         text: what the close frame says; at most 123 bytes of ASCII (RFC 6455 section 5.5).
         retry: whether a client does well to connect again by itself.
+        label: the name as it stands in logs: ``too_slow``.
     """
+
+    # Members are one of a kind, and Python's own hash of their names takes ten times as long.
+    __hash__ = object.__hash__
 
     LEFT = (1000, "left the channel", False)
     SERVER_STOPPING = (1001, "server is stopping", True)
@@ -45,6 +49,7 @@ class CloseReason(Enum):
     HEADER_HISTORY = (4505, "history must be a whole number, 0 or more", False)
     HEADER_SINCE = (4506, "since must be a list of at most 8 strings of 16 hex digits", False)
     HEADER_RECEIVE = (4507, "receive must be true or false", False)
+    HEADER_RESYNC = (4508, "resync must be a whole number, 0 to 999999", False)
     AUTH_REQUIRED = (4510, "this server needs auth in the first frame", False)
     AUTH_WRONG = (4511, "auth does not match uid, channel and key", False)
     UID_TAKEN = (4512, "uid is in use on this channel", False)
@@ -54,17 +59,24 @@ class CloseReason(Enum):
         self.code = code
         self.text = text
         self.retry = retry
-
-    @property
-    def label(self) -> str:
-        """The name as it stands in logs: ``too_slow``."""
-        return self.name.lower()
+        self.label = self._name_.lower()
 
 
 #: How connections end when nothing is wrong. A lost one is the everyday life of a phone.
 NO_FAULT = frozenset(
     (CloseReason.LEFT, CloseReason.CONNECTION_LOST, CloseReason.SERVER_STOPPING, CloseReason.SERVER_RESTARTING)
 )
+
+#: Codes of the table; those that stand there more than once agree.
+_RETRY = {reason.code: reason.retry for reason in CloseReason}
+
+#: What others close with, or what a connection seems closed with that had no close frame (RFC 6455 section 7.4.1).
+_RETRY |= {1005: True, 1014: True, 1015: True}
+
+
+def may_retry(code: int) -> bool:
+    """Whether a client does well to connect again by itself after a close code, also one that is not in the table."""
+    return _RETRY.get(code, 3000 <= code < 3500 or 4000 <= code < 4500)
 
 
 class ProtocolViolation(Exception):

@@ -1,7 +1,8 @@
 """Frames (RFC 6455 section 5.2).
 
 Those of the server are whole, final and not masked; each is encoded once for all who get it. Of a client's frames the
-usual ones are decoded here, in runs: the fast lane. Everything else is left to a parser that knows the whole protocol.
+usual ones are decoded here, in runs: the fast lane; so is a ping or pong that comes alone. Everything else is left to a
+parser that knows the whole protocol.
 """
 
 from .closing import CloseReason
@@ -15,6 +16,8 @@ __all__ = [
     "encode_message",
     "encode_pong",
     "is_binary",
+    "is_message",
+    "lone_control",
     "payload_of",
     "split",
 ]
@@ -22,6 +25,7 @@ __all__ = [
 _TEXT = 0x81
 _BINARY = 0x82
 _CLOSE = 0x88
+_PING = 0x89
 _PONG = 0x8A
 
 #: The heads of short server frames, by first byte and length.
@@ -35,7 +39,7 @@ _REPEAT = [int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(33)]
 MAX_RUN_PAYLOAD_BYTES = 4096
 
 #: A ping without payload: any traffic counts as an answer, so there is nothing to match.
-PING = bytes((0x89, 0))
+PING = bytes((_PING, 0))
 
 
 def encode_message(payload: bytes, is_binary: bool) -> bytes:
@@ -79,6 +83,20 @@ def encode_pong(payload: bytes) -> bytes:
 def is_binary(frame: bytes) -> bool:
     """Whether an encoded message is binary."""
     return frame[0] == _BINARY
+
+
+def is_message(frame: bytes) -> bool:
+    """Whether some bytes are one encoded message, as `encode_message` makes them, but for what text is made of."""
+    if len(frame) < 2 or frame[0] not in _HEADS:
+        return False
+    size, begin = frame[1], 2
+    if size == 126:
+        size, begin = int.from_bytes(frame[2:4], "big"), 4
+    elif size == 127:
+        size, begin = int.from_bytes(frame[2:10], "big"), 10
+    elif size > 127:
+        return False  # masked, as a client's are
+    return len(frame) == begin + size
 
 
 def payload_of(frame: bytes) -> bytes:
@@ -149,3 +167,21 @@ def decode_run(data: bytes) -> tuple[list[bytes], int]:
         frames.append(frame)
         at = behind
     return frames, at
+
+
+def lone_control(data: bytes) -> tuple[bool, bytes] | None:
+    """Decode a client's ping or pong that is all there is.
+
+    Returns:
+        Whether it is a ping, and its payload; None: the data is something else, or more or less than that.
+    """
+    first = data[0]
+    size = len(data) - 6
+    if (first != _PING and first != _PONG) or not 0 <= size < 126 or data[1] != 0x80 | size:
+        return None
+    if not size:
+        return first == _PING, b""
+    words = (size + 3) >> 2
+    key = int.from_bytes(data[2:6], "little") * _REPEAT[words]
+    payload = (int.from_bytes(data[6:], "little") ^ key).to_bytes(words << 2, "little")[:size]
+    return first == _PING, payload

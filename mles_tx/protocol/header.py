@@ -16,6 +16,7 @@ __all__ = [
     "MAX_FRAGMENTS",
     "MAX_HEADER_BYTES",
     "MAX_MESSAGE_BYTES",
+    "MAX_RESYNC",
     "MAX_SINCE",
     "Header",
     "make_header",
@@ -40,13 +41,19 @@ MAX_DEPTH = 64
 #: Digests in `since`: enough to find a place among repeated payloads, few enough to compare quickly.
 MAX_SINCE = 8
 
+#: Messages of a history that a client may announce: as many as a channel can be told to remember.
+MAX_RESYNC = 999_999
+
 #: Keys that are ours or secret: they are not replayed to others.
-_NOT_REPLAYED = frozenset(("auth", "history", "since", "receive"))
+_NOT_REPLAYED = frozenset(("auth", "history", "since", "receive", "resync"))
 
 #: Printable ASCII: what cannot break a log line, a terminal or a header.
 _NAME = re.compile(r"[\x20-\x7e]+")
 
 _DIGEST = re.compile(r"[0-9a-fA-F]{16}", re.ASCII)
+
+#: What clients nearly always send: two names in which nothing is escaped, and perhaps an auth value.
+_USUAL = re.compile(rb'\{"uid":"([ !#-\[\]-~]+)","channel":"([ !#-\[\]-~]+)"(?:,"auth":"([ !#-\[\]-~]*)")?\}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class Header:
         history: replay at most that many messages; None: all there are.
         since: digests of the last frames the client has, oldest first; empty: none were given.
         receive: False for a member that only publishes.
+        resync: that many of the next messages are history the client holds.
         replay: the payload later joiners get to see: the frame as it came, or without the keys
             that are not for them.
     """
@@ -70,6 +78,7 @@ class Header:
     history: int | None
     since: tuple[int, ...]
     receive: bool
+    resync: int
     replay: bytes
 
 
@@ -87,6 +96,22 @@ def parse_header(payload: bytes, is_binary: bool) -> Header:
         raise ProtocolViolation(CloseReason.HEADER_NOT_TEXT)
     if len(payload) > MAX_HEADER_BYTES:
         raise ProtocolViolation(CloseReason.HEADER_TOO_LARGE)
+    return _usual_header(payload) or _any_header(payload)
+
+
+def _usual_header(payload: bytes) -> Header | None:
+    """The header when it is a usual one: a tenth of the time it takes to find out what JSON can say besides."""
+    match = _USUAL.fullmatch(payload)
+    if match is None:
+        return None
+    uid, channel, auth = match.groups()
+    if auth is None:
+        return Header(uid.decode("ascii"), channel.decode("ascii"), None, None, (), True, 0, payload)
+    replay = payload[: match.end(2) + 1] + b"}"
+    return Header(uid.decode("ascii"), channel.decode("ascii"), auth.decode("ascii"), None, (), True, 0, replay)
+
+
+def _any_header(payload: bytes) -> Header:
     fields = _json_object(payload)
     return Header(
         uid=_name(fields.get("uid"), CloseReason.HEADER_UID),
@@ -95,6 +120,7 @@ def parse_header(payload: bytes, is_binary: bool) -> Header:
         history=_history(fields.get("history")),
         since=_since(fields.get("since")),
         receive=_receive(fields.get("receive")),
+        resync=_resync(fields.get("resync")),
         replay=_replay(payload, fields),
     )
 
@@ -117,15 +143,18 @@ def make_header(uid: str, channel: str, history: int | None = None) -> Header:
 def _json_object(payload: bytes) -> dict[str, Any]:
     """Parse strictly (RFC 8259): no duplicate keys, no NaN or infinity, no lone surrogates, no deep nesting."""
     try:
-        value = json.loads(payload.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = _DECODER.decode(payload.decode("utf-8"))
         _check_depth(value)
         # Writing it out again finds what loads lets through: 1e999 became infinity, "\ud800" a lone surrogate.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
+        _ENCODER.encode(value).encode("utf-8")
     except (ValueError, RecursionError):
         raise ProtocolViolation(CloseReason.HEADER_NOT_JSON) from None
     if not isinstance(value, dict):
         raise ProtocolViolation(CloseReason.HEADER_NOT_JSON)
     return value
+
+
+_CONTAINERS = (dict, list)
 
 
 def _check_depth(value: Any) -> None:
@@ -135,7 +164,7 @@ def _check_depth(value: Any) -> None:
         level = [
             inner
             for outer in level
-            if isinstance(outer, dict | list)
+            if isinstance(outer, _CONTAINERS)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
         if not level:
@@ -152,6 +181,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 
 
 def _name(value: object, reason: CloseReason) -> str:
@@ -189,6 +222,14 @@ def _receive(value: object) -> bool:
         return True
     if not isinstance(value, bool):
         raise ProtocolViolation(CloseReason.HEADER_RECEIVE)
+    return value
+
+
+def _resync(value: object) -> int:
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value <= MAX_RESYNC:
+        raise ProtocolViolation(CloseReason.HEADER_RESYNC)
     return value
 
 

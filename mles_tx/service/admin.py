@@ -5,8 +5,10 @@ Stop: last of all, so that `/readyz` says for as long as members are drained tha
 """
 
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol
@@ -20,13 +22,9 @@ from mles_tx.transport.unix import UnixPort, bind_unix
 from mles_tx.web.admin import make_admin_site
 
 from .endpoints import Endpoint
-from .exported import make_registry
 from .lag import ReactorLag
 
-if TYPE_CHECKING:
-    from .server import MlesService
-
-__all__ = ["MAX_CONNECTIONS", "AdminListener"]
+__all__ = ["MAX_CONNECTIONS", "AdminListener", "Watched"]
 
 #: Connections at one time; as many more are told that there are too many. They come out of the descriptors that are
 #: kept for everything but members.
@@ -50,6 +48,14 @@ class _AdminFactory(Factory):
         return self._door.buildProtocol(addr) if len(self._door.doors) < 2 * MAX_CONNECTIONS else None
 
 
+class Watched(Protocol):
+    """Whose state is told."""
+
+    def not_ready(self) -> list[str]: ...
+
+    def warnings(self) -> list[str]: ...
+
+
 class AdminListener(Service):
     """Answers operators, Prometheus, and whoever restarts what does not live.
 
@@ -57,17 +63,26 @@ class AdminListener(Service):
         reactor: whose sockets these are.
         server: whose state it tells.
         endpoint: where.
+        registry_for: makes what `/metrics` shows, from the lag of the reactor.
+        refresh: called before something is told, and waited for; None: nothing has to be waited for.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, server: "MlesService", endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        server: Watched,
+        endpoint: Endpoint,
+        registry_for: Callable[[ReactorLag], CollectorRegistry],
+        refresh: Callable[[], "Deferred[None]"] | None = None,
+    ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._socket: socket.socket | None = None
         self._port: Port | None = None
         self.lag = ReactorLag(reactor)
-        site = make_admin_site(make_registry(server, self.lag), server.not_ready, server.warnings)
+        site = make_admin_site(registry_for(self.lag), server.not_ready, server.warnings, refresh)
         self.door = DoorFactory(reactor, None, site, lambda: len(self.door.doors) >= MAX_CONNECTIONS)
 
     @property

@@ -4,10 +4,11 @@ Start: read the operator's files, which may need root; then, with root given up,
 is to be served until an ordered certificate is there is made at once, so that serving never waits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -29,7 +30,15 @@ from .config import ServerConfig
 if TYPE_CHECKING:
     from mles_tx.transport.certificates.issuing import IssuingService
 
-__all__ = ["CertificateService", "CertificateState", "changed_pairs", "read_pairs", "read_pairs_again", "shortcomings"]
+__all__ = [
+    "CertificateService",
+    "CertificateState",
+    "changed_pairs",
+    "make_self_signed",
+    "read_pairs",
+    "read_pairs_again",
+    "shortcomings",
+]
 
 #: Seconds between two looks at what is near its end.
 _LOOK_SECONDS = 3600.0
@@ -67,13 +76,23 @@ class CertificateService(Service):
     Args:
         reactor: whose time it is.
         config: which certificates.
+        read: gives what is in a file of the operator's.
+        orders: whether what is missing is ordered here, and not by another process on the same cache directory.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, config: ServerConfig) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: ServerConfig,
+        read: Callable[[Path], bytes] = Path.read_bytes,
+        orders: bool = True,
+    ) -> None:
         self._reactor = reactor
         self._config = config
+        self._read = read
+        self._orders = orders
         self._pairs: list[Pair] = []
         self._issuing: IssuingService | None = None
         self._fixed: FixedCertificates | None = None
@@ -163,7 +182,7 @@ class CertificateService(Service):
         """
         super().privilegedStartService()
         if self._config.listen:
-            self._pairs = read_pairs(self._config)
+            self._pairs = read_pairs(self._config, self._read)
             if self._config.acme_names:
                 # Once root is given up, Python itself may lie where it cannot be read.
                 import_module("mles_tx.transport.certificates.issuing")
@@ -182,7 +201,7 @@ class CertificateService(Service):
         if not self._config.speaks_tls or not self._config.listen:
             return
         if not self._config.certificates:
-            self._pairs = [_self_signed(self._config)]
+            self._pairs = [make_self_signed(self._config)]
         self._warn()
         self._shown = self._fixed = FixedCertificates(self._pairs)
         self._timer = self._reactor.callLater(_LOOK_SECONDS, self._look_again)
@@ -198,6 +217,7 @@ class CertificateService(Service):
                 self._config.authority,
                 self._fixed,
                 http_01=self._config.redirects,
+                orders=self._orders,
             )
             issuing.startService()
             self._issuing, self._shown = issuing, issuing.certificates
@@ -238,7 +258,7 @@ class CertificateService(Service):
         self._timer = self._reactor.callLater(_LOOK_SECONDS, self._look_again)
         try:
             if not self._config.certificates:
-                self._pairs = [_self_signed(self._config)]
+                self._pairs = [make_self_signed(self._config)]
                 assert self._fixed is not None
                 self._fixed.show(self._pairs)
             self._warn()
@@ -256,17 +276,25 @@ class CertificateService(Service):
         return next((pair for pair in self._pairs if covers(pair.names, domain)), self._pairs[0])
 
 
-def read_pairs(config: ServerConfig) -> list[Pair]:
+def read_pairs(config: ServerConfig, read: Callable[[Path], bytes] = Path.read_bytes) -> list[Pair]:
     """The operator's certificates.
+
+    Args:
+        config: which files they are in.
+        read: gives what is in one.
 
     Raises:
         CertificateError: a file cannot be used.
     """
-    return [pair_from_files(chain, key) for chain, key in config.certificates]
+    return [pair_from_files(chain, key, read) for chain, key in config.certificates]
 
 
-def read_pairs_again(config: ServerConfig) -> list[Pair]:
+def read_pairs_again(config: ServerConfig, read: Callable[[Path], bytes] = Path.read_bytes) -> list[Pair]:
     """The operator's certificates, read while the server runs.
+
+    Args:
+        config: which files they are in.
+        read: gives what is in one.
 
     Raises:
         CertificateError: a file cannot be used, or is something that would keep the server waiting.
@@ -275,7 +303,7 @@ def read_pairs_again(config: ServerConfig) -> list[Pair]:
         for option, path in zip(("--certificate", "--private-key"), pair, strict=True):
             if path.exists() and not path.is_file():
                 raise CertificateError(f"{option} {path}: no regular file, so it cannot be read again")
-    return read_pairs(config)
+    return read_pairs(config, read)
 
 
 def changed_pairs(before: Sequence[Pair], after: Sequence[Pair]) -> list[Change]:
@@ -317,7 +345,13 @@ def _ends_soon(pair: Pair) -> str:
     return f"the certificate for {', '.join(pair.names)} ends on {pair.not_valid_after:%Y-%m-%d}: replace it"
 
 
-def _self_signed(config: ServerConfig) -> Pair:
+def make_self_signed(config: ServerConfig) -> Pair:
+    """The certificate that serves until an ordered one is there, and for local names: the one in the cache directory,
+    or a new one.
+
+    Raises:
+        CertificateError: the directory cannot be used.
+    """
     try:
         return self_signed_pair(CertificateDirectory(config.cache / "self-signed"), config.domains, datetime.now(UTC))
     except OSError as error:

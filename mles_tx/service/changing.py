@@ -17,13 +17,15 @@ A setting that is not in `LIVE` needs a restart, and keeps its old value until t
 `LIVE`, and is taken over in `MlesService.take_over` or, if it is about the process, in that of `Program`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, fields
 
+from twisted.logger import Logger
+
 from .config import ServerConfig
 
-__all__ = ["LIVE", "Change", "changes", "option_of", "with_live_of"]
+__all__ = ["LIVE", "Change", "changes", "option_of", "tell", "with_live_of"]
 
 #: The fields of `ServerConfig` that can change while the server runs.
 LIVE = frozenset(
@@ -110,6 +112,15 @@ def changes(old: ServerConfig, new: ServerConfig) -> list[Change]:
             before, after = "some", "others"  # what is secret about it
         found.append(Change(option_of(name), before, after, not _is_live(name, old, new)))
     return sorted(found, key=lambda change: change.name)
+
+
+def tell(to: Logger, told: Iterable[Change]) -> None:
+    """Log what has changed, and what is to change but needs a restart."""
+    for change in told:
+        if change.needs_restart:
+            to.warn("not changed: {change}", change=str(change))
+        else:
+            to.info("changed: {change}", change=str(change))
 
 
 def option_of(name: str) -> str:

@@ -84,6 +84,7 @@ class ServerConfig:
         history_max: MiB the file may take, about; 16 or more.
         history_total: MiB of memory all histories together may take; None: a quarter of the machine's.
         run_as: whom a program becomes once it has bound, if it was started as root; None: nobody else.
+        workers: processes that serve, 1 to 256, all of them on one Redis; None: the one this is read in.
         drain: seconds over which members are told that the server ends, 0 to 3600; 0: all at once.
         metrics_logging: whether the metrics are logged every 10 seconds.
         admin: where its metrics and its state are to be asked for; None: nowhere.
@@ -131,6 +132,7 @@ class ServerConfig:
     history_max: int = 1024
     history_total: int | None = None
     run_as: Account | None = None
+    workers: int | None = None
     drain: int = 0
     metrics_logging: bool = True
     admin: Endpoint | None = None

@@ -1,6 +1,6 @@
 """Signals that may come while a program is still starting: they wait until it can do what they ask for.
 
-Until somebody takes them, SIGHUP and SIGUSR1 end a process.
+Until somebody takes them, SIGHUP, SIGUSR1 and SIGUSR2 end a process.
 """
 
 import signal
@@ -8,7 +8,7 @@ import signal
 __all__ = ["hold_signals", "release_signals"]
 
 #: What a program of its own reacts to once it runs.
-_SIGNALS = (signal.SIGHUP, signal.SIGUSR1)
+_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def hold_signals() -> None:

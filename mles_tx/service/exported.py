@@ -4,7 +4,7 @@ Everything is read when somebody asks. A new metric is one more row, and one mor
 """
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -25,12 +25,23 @@ from mles_tx.metrics import MetricsSnapshot
 from mles_tx.protocol.closing import CloseReason
 from mles_tx.web.pool import FAULTS, UpstreamCounts
 
+from .config import ServerConfig
 from .lag import LAG_BOUNDS, ReactorLag
 
 if TYPE_CHECKING:
     from .server import MlesService
 
-__all__ = ["EXPORTED", "Exported", "ServerCollector", "make_registry"]
+__all__ = [
+    "EXPORTED",
+    "Exported",
+    "Reading",
+    "ServerCollector",
+    "families",
+    "make_registry",
+    "read_all",
+    "running_versions",
+    "server_name",
+]
 
 _Read = Callable[["MlesService", MetricsSnapshot], "float | Mapping[str, float]"]
 
@@ -45,6 +56,7 @@ class Exported:
         help: what it is.
         read: its value, or one for each value of its label. It is to be quick also with 10,000 members.
         label: the name of the label, with few values known beforehand; empty: it has none but `server`.
+        adds_up: how those of several processes make one.
     """
 
     name: str
@@ -52,6 +64,7 @@ class Exported:
     help: str
     read: _Read
     label: str = ""
+    adds_up: Literal["sum", "min", "max"] = "sum"
 
 
 def _closed(server: "MlesService", snapshot: MetricsSnapshot) -> dict[str, float]:
@@ -65,7 +78,20 @@ def _upstreams(server: "MlesService") -> UpstreamCounts:
 
 
 EXPORTED = (
-    Exported("mles_ready", "gauge", "1: the server can do all it is there for.", lambda s, m: not s.not_ready()),
+    Exported(
+        "mles_ready",
+        "gauge",
+        "1: the server can do all it is there for.",
+        lambda s, m: not s.not_ready(),
+        adds_up="min",
+    ),
+    Exported("mles_workers", "gauge", "Processes that serve.", lambda s, m: s.is_serving),
+    Exported(
+        "mles_worker_restarts_total",
+        "counter",
+        "Processes that have ended by themselves, and were started again.",
+        lambda s, m: 0,
+    ),
     Exported(
         "mles_active_connections",
         "gauge",
@@ -238,6 +264,7 @@ EXPORTED = (
         "When the certificate that is shown ends, in seconds since 1970.",
         lambda s, m: m.certificate_ends,
         "domain",
+        "min",
     ),
     Exported(
         "mles_certificate_error",
@@ -245,55 +272,111 @@ EXPORTED = (
         "1: the last order of a certificate failed.",
         lambda s, m: {domain: domain in m.certificate_errors for domain in m.certificate_ends},
         "domain",
+        "max",
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A metric as it was read.
+
+    Attributes:
+        name: its name.
+        kind: gauge or counter.
+        help: what it is.
+        label: the name of the label; empty: it has none but `server`.
+        adds_up: how those of several processes make one: "sum", "min" or "max".
+        value: its value, or one for each value of its label.
+    """
+
+    name: str
+    kind: str
+    help: str
+    label: str
+    adds_up: str
+    value: float | Mapping[str, float]
+
+
+def read_all(server: "MlesService") -> list[Reading]:
+    """Read all of `EXPORTED` now."""
+    snapshot = server.metrics()
+    readings = []
+    for each in EXPORTED:
+        value = each.read(server, snapshot)
+        value = {label: float(one) for label, one in value.items()} if isinstance(value, Mapping) else float(value)
+        readings.append(Reading(each.name, each.kind, each.help, each.label, each.adds_up, value))
+    return readings
+
+
+def running_versions() -> dict[str, str]:
+    """The versions of what is running."""
+    return {
+        "version": mles_tx.__version__,
+        "python": platform.python_version(),
+        "twisted": twisted.__version__,
+    }
+
+
+def families(
+    name: str, readings: Iterable[Reading], lag: Sequence[float], lag_total: float, builds: Iterable[Mapping[str, str]]
+) -> Iterator[Metric]:
+    """What was read, as Prometheus wants it.
+
+    Args:
+        name: the value of the label `server` of all of them.
+        readings: the metrics.
+        lag: how many looks at the reactor were late by at most each of `LAG_BOUNDS`, and how many there were.
+        lag_total: by how many seconds they were late in all.
+        builds: what is running, by `running_versions`.
+    """
+    for reading in readings:
+        yield _family(name, reading)
+    bounds = [*map(floatToGoString, LAG_BOUNDS), "+Inf"]
+    histogram = HistogramMetricFamily(
+        "mles_reactor_lag_seconds", "How late a timer is, which everything else is as well.", labels=("server",)
+    )
+    histogram.add_metric((name,), list(zip(bounds, lag, strict=True)), lag_total)
+    yield histogram
+    build = InfoMetricFamily("mles_build", "What is running.", labels=("server",))
+    for versions in builds:
+        build.add_metric((name,), dict(versions))
+    yield build
+
+
+def _family(name: str, reading: Reading) -> Metric:
+    labels = ("server", reading.label) if reading.label else ("server",)
+    kind = CounterMetricFamily if reading.kind == "counter" else GaugeMetricFamily
+    family = kind(reading.name, reading.help, labels=labels)
+    if isinstance(reading.value, Mapping):
+        for label, each in reading.value.items():
+            family.add_metric((name, label), each)
+    else:
+        family.add_metric((name,), reading.value)
+    return family
+
+
+def server_name(config: ServerConfig) -> str:
+    """The value of the label `server` of all metrics: the first domain, or localhost."""
+    return config.domains[0] if config.domains else "localhost"
 
 
 class ServerCollector(Collector):
     """Reads all of `EXPORTED`, the lag of the reactor and what is running.
 
     Args:
-        server: whose metrics these are; the label `server` of all of them is its first domain, or localhost.
+        server: whose metrics these are.
         lag: the lag of its reactor.
     """
 
     def __init__(self, server: "MlesService", lag: ReactorLag) -> None:
         self._server = server
         self._lag = lag
-        self._name = server.config.domains[0] if server.config.domains else "localhost"
+        self._name = server_name(server.config)
 
     def collect(self) -> Iterable[Metric]:
-        snapshot = self._server.metrics()
-        for exported in EXPORTED:
-            yield self._family(exported, exported.read(self._server, snapshot))
-        yield self._lag_family()
-        build = InfoMetricFamily("mles_build", "What is running.", labels=("server",))
-        versions = {
-            "version": mles_tx.__version__,
-            "python": platform.python_version(),
-            "twisted": twisted.__version__,
-        }
-        build.add_metric((self._name,), versions)
-        yield build
-
-    def _family(self, exported: Exported, value: float | Mapping[str, float]) -> Metric:
-        labels = ("server", exported.label) if exported.label else ("server",)
-        kind = CounterMetricFamily if exported.kind == "counter" else GaugeMetricFamily
-        family = kind(exported.name, exported.help, labels=labels)
-        if isinstance(value, Mapping):
-            for label, each in value.items():
-                family.add_metric((self._name, label), float(each))
-        else:
-            family.add_metric((self._name,), float(value))
-        return family
-
-    def _lag_family(self) -> Metric:
-        bounds = [*map(floatToGoString, LAG_BOUNDS), "+Inf"]
-        family = HistogramMetricFamily(
-            "mles_reactor_lag_seconds", "How late a timer is, which everything else is as well.", labels=("server",)
-        )
-        family.add_metric((self._name,), list(zip(bounds, self._lag.counts, strict=True)), self._lag.total)
-        return family
+        readings = read_all(self._server)
+        return families(self._name, readings, self._lag.counts, self._lag.total, [running_versions()])
 
 
 def make_registry(server: "MlesService", lag: ReactorLag) -> CollectorRegistry:

@@ -21,7 +21,7 @@ def make_history(reactor: Any, config: ServerConfig) -> IHistory:
         return MemoryHistory(reactor, config.limit, total_bytes=config.history_bytes)
     # Here, not above: who needs no file and no Redis need not load what they take.
     if isinstance(config.history, RedisAddress):
-        from mles_tx.stores.redis.history import connect
+        from mles_tx.stores.redis.connect import connect
 
         return connect(reactor, config.history, config.limit, config.history_bytes)
     from mles_tx.stores.sqlite import SqliteHistory

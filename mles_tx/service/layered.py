@@ -69,6 +69,31 @@ class LayeredOptions(CommonOptions):
         again.parse(self._arguments)
         return again
 
+    def handed_on(self) -> tuple[Sequence[str], Path, Mapping[Path, bytes]]:
+        """What `resumed` needs: the arguments, where relative paths begin, and what was in the files."""
+        return self._arguments, self._directory, self._contents
+
+    @classmethod
+    def resumed(
+        cls,
+        arguments: Sequence[str],
+        directory: Path,
+        contents: Mapping[Path, bytes],
+        environ: Mapping[bytes, bytes] = os.environb,
+    ) -> Self:
+        """The options of another process, with what was in its files when it read them.
+
+        Raises:
+            UsageError: an option cannot be made sense of.
+            ConfigError: they do not fit together.
+        """
+        options = cls(environ)
+        options._directory = directory
+        options._contents = dict(contents)
+        options._is_again = True
+        options.parse(arguments)
+        return options
+
     def read(self, option: str, path: Path) -> bytes:
         """The content of a file that an option names. It is read once: it may be a pipe.
 

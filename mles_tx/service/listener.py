@@ -34,6 +34,7 @@ from mles_tx.web.slots import FileSlots
 from .certificates import CertificateService
 from .config import ServerConfig
 from .pages import bundled_pages
+from .part import WHOLE, Part
 from .ports import PortService
 from .resources import connections_for, descriptor_limit, upstreams_for
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from mles_tx.web.proxy import Proxy
 
 __all__ = ["Listener"]
+
+#: Seconds what was said last has to be stored before members are told to go, where it is stored first.
+_SETTLE_SECONDS = 1.0
 
 
 class Listener(PortService):
@@ -53,6 +57,7 @@ class Listener(PortService):
         metrics: where connections are counted.
         certificates: what is shown to clients; it is started first.
         inherited: sockets that listen already, if the configuration asks for some.
+        part: what this process has of the server.
     """
 
     _log = Logger()
@@ -70,9 +75,13 @@ class Listener(PortService):
         metrics: Metrics,
         certificates: CertificateService,
         inherited: InheritedSockets | None = None,
+        part: Part = WHOLE,
     ) -> None:
-        super().__init__(reactor, config, config.listen_port, "--port", config.listen_on, "--listen", inherited)
+        super().__init__(
+            reactor, config, config.listen_port, "--port", config.listen_on, "--listen", inherited, part.listening
+        )
         self.spread = float(config.drain)
+        self._has_told = False
         self._certificates = certificates
         self.websocket = MlesFactory(
             reactor,
@@ -101,6 +110,7 @@ class Listener(PortService):
             self._max_connections(config),
             config.trusted,
             only_trusted=config.proxy_protocol,
+            make_window=part.make_window,
         )
         #: What every connection begins with, on this port and that of redirects; None: with nothing.
         self.proxy_header: Preface | None = (
@@ -133,9 +143,14 @@ class Listener(PortService):
         shown, preface = self._certificates.shown, self._certificates.preface
         return ListeningPort(bound, self.door, self._reactor, self.admission, shown, preface, self.proxy_header)
 
+    async def settle(self) -> None:
+        await self.websocket.registry.settle(_SETTLE_SECONDS)
+
     def tell_all(self) -> "Deferred[None]":
         # Who spreads the end over a while has somebody else take the members in: for them it is a restart.
-        reason = CloseReason.SERVER_RESTARTING if self.spread else CloseReason.SERVER_STOPPING
+        self._has_told = True
+        is_restart = self.spread or self.is_restart
+        reason = CloseReason.SERVER_RESTARTING if is_restart else CloseReason.SERVER_STOPPING
         return self.websocket.close_all(reason, self.spread)
 
     async def drain(self) -> None:
@@ -145,6 +160,8 @@ class Listener(PortService):
             await self.proxy.stop()
 
     def abort(self) -> None:
+        if not self._has_told:
+            self.tell_all()
         self.websocket.close_rest()
         self.websocket.abort_all()
         super().abort()
@@ -175,5 +192,6 @@ def _settings(config: ServerConfig) -> Settings:
         ping_interval=config.ping_interval,
         max_missed_pongs=config.max_missed_pongs,
         rate_limit=config.rate_limit,
+        history_limit=config.limit,
         origin_allowed=config.origin_allowed,
     )

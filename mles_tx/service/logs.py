@@ -1,6 +1,7 @@
 """What a program of its own logs: one line an event, readable or JSON, from a level up.
 
-A line is formatted once and is out in one write before the event's logger goes on, so that a crash loses none.
+A line is formatted once and is out in one write before the event's logger goes on, so that a crash loses none. Whatever
+others have put into it, it is one line of bounded length, and the same one again and again is not written each time.
 
 It must not be used by a server inside somebody else's program: logs are that program's.
 """
@@ -9,8 +10,8 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from math import isfinite
 from time import gmtime, localtime, strftime
 from typing import Any
@@ -28,8 +29,19 @@ from twisted.python.reflect import safe_str
 from zope.interface import implementer
 
 from .config import LOG_LEVELS
+from .repeats import Repeats
 
-__all__ = ["JsonLines", "Lines", "Log", "ReadableLines", "log_to", "refuse_own", "stream_writer", "twistd_log"]
+__all__ = [
+    "RELAYED_TRACEBACK",
+    "JsonLines",
+    "Lines",
+    "Log",
+    "ReadableLines",
+    "log_to",
+    "refuse_own",
+    "stream_writer",
+    "twistd_log",
+]
 
 _ALL_LEVELS = tuple(LogLevel.iterconstants())
 
@@ -46,6 +58,21 @@ _OWN_NAMES = frozenset(("time", "level", "logger", "text", "traceback"))
 #: Namespace of what was logged with `twisted.python.log`. Its fields are that module's own.
 _LEGACY = "log_legacy"
 
+#: The format of an event that is one line already.
+_WHOLE_LINE = "{line}"
+
+#: Characters of a line of JSON, of a text or traceback, and of any other value in a line that is too long; what is
+#: beyond is counted. The metrics, with all the addresses they may name, are shorter.
+_MAX_LINE = 256 * 1024
+_MAX_TEXT = 64 * 1024
+_MAX_VALUE = 1024
+
+#: Items of a value when a line is too long.
+_MAX_ITEMS = 100
+
+#: The field with the traceback of an event that another process has logged; its text is a whole line.
+RELAYED_TRACEBACK = "log_relayed_traceback"
+
 #: How deep a field's value is taken apart.
 _DEPTH = 4
 
@@ -59,10 +86,17 @@ class Log:
     Args:
         observer: who gets them.
         level: one of `LOG_LEVELS`.
+        settle: given the time now and then, to write what is held back.
     """
 
-    def __init__(self, observer: Callable[[LogEvent], object], level: str) -> None:
+    def __init__(
+        self,
+        observer: Callable[[LogEvent], object],
+        level: str,
+        settle: Callable[[float], object] = lambda when: None,
+    ) -> None:
         self._observer = observer
+        self.settle = settle
         self._passing: frozenset[object] = frozenset()
         self.set_level(level)
 
@@ -94,15 +128,26 @@ def log_to(write: Callable[[bytes], object], log_format: str, level: str) -> Log
         log_format: one of `LOG_FORMATS`.
         level: one of `LOG_LEVELS`.
     """
-    lines: Lines = JsonLines() if log_format == "json" else ReadableLines()
+    is_json = log_format == "json"
+    lines: Lines = JsonLines() if is_json else ReadableLines()
+
+    def put(line: str, more: int) -> None:
+        if more:
+            line = f'{line[:-2]},"repeated":{more}}}\n' if is_json else f"{line[:-1]} ({more} more times)\n"
+        try:
+            write(line.encode("utf-8", "backslashreplace"))
+        except OSError:
+            return  # as said; `suppress` would take longer than all the rest of this
+
+    repeats = Repeats(put)
 
     def observe(event: LogEvent) -> None:
         line = lines(event)
         if line:
-            with suppress(OSError):
-                write(line.encode("utf-8", "backslashreplace"))
+            # The time stands first, and is all that differs.
+            repeats.take(line, line.partition("," if is_json else " ")[2], event.get("log_time", 0.0))
 
-    return Log(observe, level)
+    return Log(observe, level, repeats.settle)
 
 
 class ReadableLines:
@@ -120,6 +165,8 @@ class ReadableLines:
         second = int(event.get("log_time", 0))
         if second != self._second:
             self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S%z", localtime(second))
+        if len(text) > _MAX_TEXT:
+            text = _cut(text, _MAX_TEXT)
         if not text.isprintable():
             text = text.translate(_CONTROLS)
         return f"{self._stamp} [{self._system(event)}] {text}\n"
@@ -148,7 +195,8 @@ class JsonLines:
 
     def __call__(self, event: LogEvent) -> str:
         failure = event.get("log_failure")
-        text = _plain_text(event)
+        relayed = event.get(RELAYED_TRACEBACK)
+        text = _plain_text(event) if relayed is None else event["line"]
         if not text and failure is None:
             return ""
         when = event.get("log_time", 0.0)
@@ -165,15 +213,20 @@ class JsonLines:
         }
         if failure is not None:
             line["traceback"] = _traceback(event)
+        elif relayed is not None:
+            line["traceback"] = relayed
         if namespace != _LEGACY:
-            is_whole_line = event.get("log_format") == "{line}"
+            is_whole_line = event.get("log_format") == _WHOLE_LINE or relayed is not None
             for name, value in event.items():
                 if name[:4] != "log_" and not (is_whole_line and name == "line"):
                     line[f"{name}_" if name in _OWN_NAMES else name] = value
         try:
-            return self._encode(line) + "\n"
+            encoded = self._encode(line)
         except Exception:
-            return self._encode({name: _plain(value, _DEPTH) for name, value in line.items()}) + "\n"
+            encoded = self._encode({name: _plain(value, _DEPTH) for name, value in line.items()})
+        if len(encoded) > _MAX_LINE:
+            encoded = self._encode(_shortened(line))
+        return encoded + "\n"
 
 
 def _text(event: LogEvent) -> str:
@@ -187,6 +240,9 @@ def _plain_text(event: LogEvent) -> str:
     """What an event says, without its traceback."""
     # Twisted's own formatting takes ten times as long. It knows calls in formats, and what to do with bad ones.
     form = event.get("log_format")
+    if form == _WHOLE_LINE and type(event.get("line")) is str:
+        line: str = event["line"]
+        return line
     if type(form) is str and "(" not in form and "log_flattened" not in event:
         try:
             return form.format_map(event)
@@ -219,6 +275,22 @@ def _plain(value: object, depth: int) -> object:
         except Exception:
             pass
     return safe_str(value)
+
+
+def _cut(text: str, size: int) -> str:
+    """A text, or the beginning of one that is too long."""
+    return text if len(text) <= size else f"{text[:size]}… ({len(text) - size} more characters)"
+
+
+def _shortened(line: Mapping[str, object]) -> dict[str, object]:
+    """A line that is too long, with bounds for all that is in it."""
+    short = {}
+    for name, value in islice(line.items(), _MAX_ITEMS):
+        plain = _plain(value, _DEPTH)
+        said = plain if isinstance(plain, str) else json.dumps(plain, allow_nan=False)
+        size = _MAX_TEXT if name in ("text", "traceback") else _MAX_VALUE
+        short[_cut(name, _MAX_VALUE)] = plain if len(said) <= size else _cut(said, size)
+    return short
 
 
 def stream_writer(stream: Any) -> Callable[[bytes], object]:

@@ -227,6 +227,14 @@ class Options(LayeredOptions):
             user_account,
         ],
         [
+            "workers",
+            None,
+            None,
+            "Processes that serve, 1 to 256, for a machine with several cores; they share what is said through the"
+            " Redis of --history. [default: this process alone]",
+            whole_number("--workers", 1, 256),
+        ],
+        [
             "wwwroot",
             "w",
             None,
@@ -349,6 +357,7 @@ class Options(LayeredOptions):
             history_max=self["history-max"],
             history_total=self["history-total"],
             run_as=self["run-as"],
+            workers=self["workers"],
             drain=self["drain"],
             metrics_logging=not self["no-metrics-logging"],
             admin=self["admin"],

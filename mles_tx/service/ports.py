@@ -13,15 +13,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
 from mles_tx.transport.doors import DoorFactory
-from mles_tx.transport.inherited import InheritedSockets, InheritError, SystemdSocket
-from mles_tx.transport.port import BindError, ListeningPort, bind, usable
+from mles_tx.transport.inherited import InheritedSockets, SystemdSocket
+from mles_tx.transport.port import ListeningPort
 
+from .binding import DRAIN_SECONDS, bind_for
 from .config import ServerConfig
 
-__all__ = ["DRAIN_SECONDS", "PortService"]
+__all__ = ["PortService"]
 
-#: Seconds after which whoever has not taken its close frame is cut off. A member that reads has it in a fraction.
-DRAIN_SECONDS = 5.0
+#: Seconds a connection that was accepted has to say what it wants before another process goes on.
+_ARRIVE_SECONDS = 2.0
 
 
 class PortService(Service):
@@ -35,14 +36,17 @@ class PortService(Service):
         wanted: sockets that listen already, instead of an address and a number.
         wanted_by: the option that asks for them.
         inherited: where those are.
+        listening: sockets that listen already and belong to it, instead of all that.
 
     Attributes:
         door: what every connection meets first.
         spread: seconds over which `tell_all` spreads what it says.
+        is_restart: whether another process goes on with the same sockets. Then whoever was accepted is heard first.
     """
 
     door: DoorFactory
     spread = 0.0
+    is_restart = False
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class PortService(Service):
         wanted: Sequence[SystemdSocket] = (),
         wanted_by: str = "--listen",
         inherited: InheritedSockets | None = None,
+        listening: Sequence[socket.socket] = (),
     ) -> None:
         self._reactor = reactor
         self._config = config
@@ -61,7 +66,7 @@ class PortService(Service):
         self._wanted = wanted
         self._wanted_by = wanted_by
         self._inherited = inherited or InheritedSockets()
-        self._sockets: list[socket.socket] = []
+        self._sockets = list(listening)
         self._ports: list[ListeningPort] = []
 
     @property
@@ -72,6 +77,9 @@ class PortService(Service):
     @abstractmethod
     def make_port(self, bound: socket.socket) -> ListeningPort:
         """A port for a socket that listens."""
+
+    async def settle(self) -> None:
+        """Wait until everybody has what was said until now."""
 
     def tell_all(self) -> "Deferred[None]":
         """Tell everybody who has left the door behind that it is over.
@@ -88,18 +96,11 @@ class PortService(Service):
             BindError: an address cannot be listened on.
         """
         super().privilegedStartService()
-        if not self._config.listen:
+        if not self._config.listen or self._sockets:
             return
-        if self._wanted:
-            try:
-                self._sockets = self._inherited.take(*self._wanted)
-            except InheritError as error:
-                raise BindError(f"{self._wanted_by} {error}") from None
-            return
-        interfaces = self._config.listen_interfaces
-        if not self._config.interfaces:
-            interfaces = usable(interfaces)
-        self._sockets = bind(interfaces, self._number, self._option)
+        self._sockets = bind_for(
+            self._config, self._number, self._option, self._wanted, self._wanted_by, self._inherited
+        )
 
     def startService(self) -> None:
         """Accept connections.
@@ -123,6 +124,9 @@ class PortService(Service):
         for bound in self._sockets:  # of a server that was never started
             bound.close()
         self._sockets = []
+        if self.is_restart:
+            await self.door.when_arrived(_ARRIVE_SECONDS)
+        await self.settle()
         gone = self.tell_all()
         self.door.finish_all()
         cut = self._reactor.callLater(self.spread + DRAIN_SECONDS, self.abort)

@@ -4,7 +4,7 @@ How it starts and stops is in `ports`; what is being answered when it stops is a
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mles_tx.transport.admission import Admission
@@ -33,6 +33,7 @@ class RedirectListener(PortService):
         challenge: asked for the answer to a challenge's token; None: there is none.
         inherited: sockets that listen already, if the configuration asks for some.
         proxy_header: reads what every connection begins with; None: with nothing.
+        listening: sockets that listen already and belong to it.
     """
 
     def __init__(
@@ -45,8 +46,11 @@ class RedirectListener(PortService):
         challenge: Callable[[str], bytes | None] = lambda token: None,
         inherited: InheritedSockets | None = None,
         proxy_header: Preface | None = None,
+        listening: Sequence[socket.socket] = (),
     ) -> None:
-        super().__init__(reactor, config, port, "--redirect-port", config.redirect_on, "--redirect-listen", inherited)
+        super().__init__(
+            reactor, config, port, "--redirect-port", config.redirect_on, "--redirect-listen", inherited, listening
+        )
         self._admission = admission
         self._proxy_header = proxy_header
         site = make_redirect_site(config.hosts, https_port, challenge)

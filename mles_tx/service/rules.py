@@ -47,6 +47,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "history_max": (16, 99999999),
     "history_total": (1, 99999999),
     "drain": (0, 3600),
+    "workers": (1, 256),
 }
 
 #: Enough to see that it is an address; who it is for tells the rest.
@@ -107,6 +108,8 @@ def check(config: "ServerConfig") -> None:
         raise ConfigError("--durability strict: memory does not last; give --history sqlite:FILE as well")
     if isinstance(config.history, RedisAddress) and config.durability == "strict":
         raise ConfigError("--durability strict: Redis decides that itself (appendfsync); leave it away")
+    if config.workers is not None:
+        _check_workers(config)
     if config.key == b"":
         raise ConfigError("MLES_KEY: empty; set a key, or unset it to let everybody join")
     if b"" in config.other_keys:
@@ -132,6 +135,16 @@ def _check_admin(config: "ServerConfig") -> None:
     for port, option in ((config.listen_port, "--port"), (config.redirect_port, "--redirect-port")):
         if config.admin.port == port and any(config.admin.overlaps(name) for name in config.listen_interfaces):
             raise ConfigError(f"--admin {config.admin}: port {port} is that of {option} already; give another one")
+
+
+def _check_workers(config: "ServerConfig") -> None:
+    if not isinstance(config.history, RedisAddress):
+        raise ConfigError(
+            f"--workers {config.workers}: several processes share what is said through Redis; give --history"
+            " redis://HOST/DB as well"
+        )
+    if not config.listen:
+        raise ConfigError(f"--workers {config.workers}: needs a port of the server's own; leave it away")
 
 
 def _check_inherited(config: "ServerConfig") -> None:

@@ -34,10 +34,11 @@ from mles_tx.transport.inherited import InheritedSockets
 from mles_tx.web.mount import MlesResource
 
 from .certificates import CertificateService, changed_pairs, read_pairs_again
-from .changing import Change, changes, with_live_of
-from .config import ServerConfig
+from .changing import Change, changes, tell, with_live_of
+from .config import ConfigError, ServerConfig
 from .history import make_history
 from .listener import Listener
+from .part import WHOLE, Part
 from .redirect import RedirectListener
 from .resources import has_descriptors
 
@@ -57,15 +58,18 @@ class ChannelService(Service):
         reactor: whose channels these are.
         config: how much is remembered.
         metrics: where messages are counted.
+        part: what this process has of the server.
     """
 
     history: IHistory
     registry: ChannelRegistry
 
-    def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics) -> None:
+    def __init__(self, reactor: Any, config: ServerConfig, metrics: Metrics, part: Part = WHOLE) -> None:
         self.history = make_history(reactor, config)
         claims = self.history if IClaims.providedBy(self.history) else None
-        self.registry = ChannelRegistry(reactor, self.history, metrics, config.max_channels, claims)
+        self.registry = ChannelRegistry(
+            reactor, self.history, metrics, config.max_channels, claims, part.count_channels
+        )
 
     def change(self, config: ServerConfig) -> None:
         """Remember as much as another configuration says."""
@@ -73,6 +77,8 @@ class ChannelService(Service):
         self.registry.max_channels = config.max_channels
 
     def startService(self) -> None:
+        if self.running:
+            return
         self.history.open()
         super().startService()
         self.registry.start()
@@ -115,6 +121,7 @@ class Housekeeping(Service):
     def _round(self) -> None:
         self._timer = self._reactor.callLater(_ROUND_SECONDS, self._round)
         self._server.listener.admission.sweep()
+        self._server.look_after_log()
         if self._server.config.metrics_logging:
             self.log_metrics()
 
@@ -125,9 +132,13 @@ class MlesService(MultiService):
     Args:
         config: what it is to be.
         reactor: where it is to run.
+        part: what this process has of a server that has several.
 
     Attributes:
         config: what it is at the moment.
+
+    Raises:
+        ConfigError: it is to have several processes; only a program of its own has.
     """
 
     _log = Logger()
@@ -135,19 +146,21 @@ class MlesService(MultiService):
     channels: ChannelService
     listener: Listener
 
-    def __init__(self, config: ServerConfig, reactor: Any) -> None:
+    def __init__(self, config: ServerConfig, reactor: Any, part: Part = WHOLE) -> None:
+        if config.workers is not None:
+            raise ConfigError("--workers: only twistd and mles-tx serve start processes; leave it away")
         super().__init__()
         self.config = config
         self._metrics = Metrics()
         self._state = "not started"
         self.admin = self._make_admin(reactor)
-        self.channels = ChannelService(reactor, config, self._metrics)
+        self.channels = ChannelService(reactor, config, self._metrics, part)
         self.channels.setServiceParent(self)
-        self.certificates = CertificateService(reactor, config)
+        self.certificates = CertificateService(reactor, config, part.read, part.orders)
         self.certificates.setServiceParent(self)
         self._inherited = InheritedSockets()
         self.listener = Listener(
-            reactor, config, self.channels.registry, self._metrics, self.certificates, self._inherited
+            reactor, config, self.channels.registry, self._metrics, self.certificates, self._inherited, part
         )
         self.listener.setServiceParent(self)
         self.redirect: RedirectListener | None = None
@@ -161,18 +174,23 @@ class MlesService(MultiService):
                 self.certificates.challenge,
                 self._inherited,
                 self.listener.proxy_header,
+                part.redirecting,
             )
             self.redirect.setServiceParent(self)
         self.housekeeping = Housekeeping(reactor, self)
         self.housekeeping.setServiceParent(self)
+
+    def look_after_log(self) -> None:
+        """Called every ten seconds, to write what is held back; the log of an embedded server is its program's."""
 
     def _make_admin(self, reactor: Any) -> "AdminListener | None":
         if self.config.admin is None:
             return None
         # Here, not above: it takes a tenth of a second.
         from .admin import AdminListener
+        from .exported import make_registry
 
-        admin = AdminListener(reactor, self, self.config.admin)
+        admin = AdminListener(reactor, self, self.config.admin, lambda lag: make_registry(self, lag))
         admin.setServiceParent(self)
         return admin
 
@@ -192,6 +210,11 @@ class MlesService(MultiService):
         self._metrics.certificate_ends = {state.domain: state.not_valid_after.timestamp() for state in states}
         self._metrics.certificate_errors = {state.domain: state.error for state in states if state.error is not None}
         return self._metrics.snapshot()
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it has started, and was not told to stop."""
+        return not self._state
 
     def not_ready(self) -> list[str]:
         """Why this server cannot do all it is there for, a line each; empty: it can.
@@ -229,11 +252,7 @@ class MlesService(MultiService):
         pairs = read_pairs_again(config) if config.listen else []
         told += changed_pairs(self.certificates.pairs, pairs)
         self.take_over(config, pairs)
-        for change in told:
-            if change.needs_restart:
-                self._log.warn("not changed: {change}", change=str(change))
-            else:
-                self._log.info("changed: {change}", change=str(change))
+        tell(self._log, told)
         return told
 
     def take_over(self, config: ServerConfig, pairs: Sequence[Pair]) -> None:

@@ -3,7 +3,11 @@
 import errno
 import sqlite3
 
-__all__ = ["FileReplaced", "StoreFault", "code_of", "fault_of", "is_corrupt"]
+__all__ = ["BrokenContentError", "FileReplaced", "StoreFault", "code_of", "fault_of", "is_corrupt"]
+
+
+class BrokenContentError(Exception):
+    """A file holds what no server has written into it."""
 
 
 class StoreFault(Exception):
@@ -49,11 +53,15 @@ def code_of(error: sqlite3.Error) -> int:
 
 def is_corrupt(error: BaseException) -> bool:
     """Whether an error means that a file is no sound database."""
+    if isinstance(error, BrokenContentError | UnicodeDecodeError):  # SQLite quotes broken text when it complains
+        return True
     return isinstance(error, sqlite3.Error) and code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def fault_of(error: sqlite3.Error | OSError) -> StoreFault:
-    """An error of SQLite or of the system, in words."""
+def fault_of(error: sqlite3.Error | OSError | BrokenContentError | UnicodeDecodeError) -> StoreFault:
+    """What has failed, in words."""
+    if isinstance(error, BrokenContentError | UnicodeDecodeError):
+        return StoreFault("it is broken")
     if isinstance(error, OSError):
         return StoreFault(_OF_SYSTEM.get(error.errno or 0, (error.strerror or "it cannot be used").lower()))
     return StoreFault(_OF_SQLITE.get(code_of(error), f"SQLite says {getattr(error, 'sqlite_errorname', 'no more')}"))

@@ -122,6 +122,7 @@ def connect(
         check_same_thread=False,
         cached_statements=64,
     )
+    database.text_factory = _text
     try:
         _prepare(database, path, migrations)
         database.execute(f"PRAGMA synchronous = {'FULL' if full_sync else 'NORMAL'}")
@@ -129,6 +130,11 @@ def connect(
         database.close()
         raise
     return database
+
+
+def _text(stored: bytes) -> str:
+    """A text as it stands in the file; bytes that are none are shown as such: the rest can be used."""
+    return stored.decode("utf-8", "replace")
 
 
 def user_version(database: sqlite3.Connection) -> int:

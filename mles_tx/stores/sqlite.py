@@ -151,6 +151,11 @@ class SqliteHistory:
         return self._recent.memory
 
     @property
+    def is_settled(self) -> bool:
+        """Whether all that was said was delivered or refused; strict, that waits for the disk."""
+        return not self.strict or self._saver.fault is not None or not self._saver.counts().waiting
+
+    @property
     def messages(self) -> int:
         """Messages that are in memory."""
         return sum(len(channel.log) for channel in self._recent.warm if channel.log is not None)

@@ -10,7 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from mles_tx.channels.history import Message
+from mles_tx.protocol.frames import is_message
 
+from .faults import BrokenContentError
 from .schema import ChannelRow
 
 __all__ = ["Batch", "Tables"]
@@ -35,6 +37,13 @@ _KNOWN = 100_000
 _PROBE_BYTES = 8192
 
 
+#: No message has a higher number than that, for a hundred thousand years.
+_HIGHEST = 2**62
+
+#: The types of a row of channels.
+_CHANNEL_TYPES = (str, int, int, int)
+
+
 class Batch(NamedTuple):
     """Messages of one channel to be written.
 
@@ -47,6 +56,12 @@ class Batch(NamedTuple):
     channel: str
     n: int
     messages: Sequence[Message]
+
+
+def _check_number(n: int) -> None:
+    """Look whether a message can have a number: those of the next ones are higher."""
+    if n > _HIGHEST:
+        raise BrokenContentError(f"a message has the number {n}")
 
 
 class _Known:
@@ -99,6 +114,7 @@ class Tables:
             self._look_outside()
             if not self._known:
                 (self._newest,) = self._database.execute("SELECT ifnull(max(n), 0) FROM messages").fetchone()
+                _check_number(self._newest)
             yield
             self._database.execute("COMMIT")
         except BaseException:
@@ -256,7 +272,10 @@ class Tables:
         rows = self._database.execute(
             "SELECT name, last, count, bytes FROM channels WHERE name IS NOT NULL ORDER BY last, id"
         )
-        return [ChannelRow(*row) for row in rows]
+        channels = [ChannelRow(*row) for row in rows if tuple(map(type, row)) == _CHANNEL_TYPES]
+        if channels:
+            _check_number(channels[-1].last)
+        return channels
 
     def read(self, name: str, before: int | None = None, limit: int | None = None) -> list[tuple[int, Message]]:
         """The newest messages of a channel with their numbers, oldest first.
@@ -272,7 +291,12 @@ class Tables:
             (name, 2**62 if before is None else before, -1 if limit is None else limit),
         ).fetchall()
         rows.reverse()
-        return [(n, Message(frame, uid, 0, bool(is_join))) for n, frame, uid, is_join in rows]
+        # A disk that changes bytes by itself may have changed any of them: what is left is good.
+        return [
+            (n, Message(frame, uid, 0, bool(is_join)))
+            for n, frame, uid, is_join in rows
+            if type(frame) is bytes and is_message(frame) and type(uid) is str
+        ]
 
     def file_bytes(self) -> int:
         """What the file takes, without its journal."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from mles_tx.channels.history import HistoryError, Message
 
-from .faults import FileReplaced, StoreFault, code_of, fault_of, is_corrupt
+from .faults import BrokenContentError, FileReplaced, StoreFault, code_of, fault_of, is_corrupt
 from .schema import ChannelRow, connect, create
 from .tables import Batch, Tables
 
@@ -246,11 +246,11 @@ class Writer:
                 self._give_lock_back()
                 raise
             raise StoreFault(str(error)) from None
-        except sqlite3.Error as error:
+        except (sqlite3.Error, BrokenContentError, UnicodeDecodeError) as error:
             self._is_begun = True
             if is_corrupt(error):
                 self._begin_anew()
-            if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL):
+            if not isinstance(error, sqlite3.Error) or code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL):
                 self._let_go()
             raise fault_of(error) from None
         except OSError as error:

@@ -6,6 +6,8 @@ the process has: above the bound a few more are let in far enough to be told so,
 """
 
 import sys
+from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
@@ -14,10 +16,33 @@ from mles_tx.metrics import Metrics
 from mles_tx.protocol.admission import AddressWindow, source
 from mles_tx.protocol.forwarded import NOBODY, TrustedProxies
 
-__all__ = ["Admission", "AdmittingFactory"]
+__all__ = ["Admission", "AdmittingFactory", "MakeWindow", "Window", "own_window"]
 
 #: Connections above the bound that are answered with 503 instead of being closed without a word.
 SURPLUS = 16
+
+
+class Window(Protocol):
+    """Where the connections of each address are counted, as `AddressWindow` does it."""
+
+    def __len__(self) -> int: ...
+
+    def change(self, limit: int, seconds: float) -> None: ...
+
+    def admit(self, address: str, now: float) -> bool: ...
+
+    def seconds_left(self, address: str, now: float) -> float: ...
+
+    def forget_expired(self, now: float) -> None: ...
+
+
+#: Makes one, from the connections of an address in a window and its length in seconds.
+MakeWindow = Callable[[int, float], Window]
+
+
+def own_window(limit: int, seconds: float) -> Window:
+    """A table of this process alone."""
+    return AddressWindow(limit, seconds)
 
 
 class Admission:
@@ -31,6 +56,7 @@ class Admission:
         max_connections: connections at one time.
         trusted: proxies; their connections are not counted for their addresses.
         only_trusted: whether nobody else is let in.
+        make_window: makes the table in which addresses are counted.
     """
 
     def __init__(
@@ -42,10 +68,12 @@ class Admission:
         max_connections: int = sys.maxsize,
         trusted: TrustedProxies = NOBODY,
         only_trusted: bool = False,
+        make_window: MakeWindow = own_window,
     ) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._windows: AddressWindow | None = None
+        self._windows: Window | None = None
+        self._make_window = make_window
         self.trusted = trusted
         self._only_trusted = only_trusted
         self.open = 0
@@ -57,7 +85,7 @@ class Admission:
         if not per_ip_limit:
             self._windows = None
         elif self._windows is None:
-            self._windows = AddressWindow(per_ip_limit, per_ip_window)
+            self._windows = self._make_window(per_ip_limit, per_ip_window)
         else:
             self._windows.change(per_ip_limit, per_ip_window)
 

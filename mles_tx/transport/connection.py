@@ -16,13 +16,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mles_tx.channels.channel import Channel
+from mles_tx.channels.history import MAX_CHANNEL_BYTES
 from mles_tx.channels.member import IMember
 from mles_tx.protocol.closing import NO_FAULT, CloseReason, ProtocolViolation
-from mles_tx.protocol.frames import PING, is_binary, payload_of
+from mles_tx.protocol.extensions import CAUGHT_UP
+from mles_tx.protocol.frames import PING, encode_pong, is_binary, payload_of
 from mles_tx.protocol.header import MAX_MESSAGE_BYTES, Header
 from mles_tx.protocol.ratelimit import MessageRate
 from mles_tx.protocol.session import Session, State
 
+from .lines import Lines
 from .origins import OriginPolicy, any_origin
 from .websocket import WebSocketConnection
 
@@ -44,6 +47,7 @@ class Settings:
         ping_interval: seconds between two pings.
         max_missed_pongs: pings that may stay unanswered.
         rate_limit: messages a second of one connection; 0: no limit.
+        history_limit: messages of a history that are taken from a client at any rate.
         origin_allowed: which web pages may connect.
     """
 
@@ -51,10 +55,17 @@ class Settings:
     ping_interval: float = 24.0
     max_missed_pongs: int = 3
     rate_limit: float = 100.0
+    history_limit: int = 200
     origin_allowed: OriginPolicy = any_origin
 
 
 _LIVE = State.LIVE
+
+#: To look for it with `super`, for each message, takes as long as to decode a short one.
+_receive = WebSocketConnection.dataReceived
+
+_lines = Lines(f"{__name__}.MlesConnection")
+_CAUGHT_UP_PONG = encode_pong(CAUGHT_UP)
 
 
 class _Hold(Enum):
@@ -83,6 +94,7 @@ class MlesConnection(WebSocketConnection):
 
     _joining: "Deferred[None] | None" = None
     _asked: bytes | None = None  # a ping that came meanwhile
+    _asks_end = False  # whether it is to be told when it has caught up
     _joined_as: tuple[str, str] | None = None
     _probe_timer: IDelayedCall | None = None
     _probes: "tuple[Deferred[bool], ...]" = ()
@@ -93,6 +105,7 @@ class MlesConnection(WebSocketConnection):
     _others = 0  # frames that are as much work as a message: pings and pongs, likewise
     _unanswered = 0
     _received_bytes = 0
+    _free = (0, 0)  # messages and bytes of an announced history that do not count towards the rate
 
     # -- what the transport and the frames bring
 
@@ -102,8 +115,9 @@ class MlesConnection(WebSocketConnection):
         self.write = self._outbox.write
         self.replay = self._outbox.replay
         self._session = Session(factory.settings.keys)
-        if factory.settings.rate_limit:
-            self._rate = MessageRate(factory.settings.rate_limit)
+        self._rate = MessageRate(factory.settings.rate_limit) if factory.settings.rate_limit else None
+        # As in what this is made of: asked for with each message.
+        self._probes, self._others = (), 0
         self._began = factory.clock.seconds()
         factory.metrics.active_connections = len(factory.connections)
         factory.awaiting_header.start(self)
@@ -117,7 +131,7 @@ class MlesConnection(WebSocketConnection):
     def dataReceived(self, data: bytes) -> None:
         self._unanswered = 0
         self._received_bytes += len(data)
-        super().dataReceived(data)
+        _receive(self, data)
         if self._probes:
             self._answer_probes(True)  # unless what came was its close frame: that has answered them
         if self._taken or self._others:
@@ -130,10 +144,20 @@ class MlesConnection(WebSocketConnection):
 
     def onPing(self, payload: bytes) -> None:
         self._others += 1
-        if self._joining is None:
+        if payload == CAUGHT_UP:
+            self._asks_end = True
+            if self._joining is None:
+                self._tell_end()
+        elif self._joining is None:
             super().onPing(payload)
         else:
             self._asked = payload  # the answer says that all before it was handled, the join too
+
+    def _tell_end(self) -> None:
+        """Say that everything that has waited so far is sent, once it is."""
+        if self._asks_end and self.state == self.STATE_OPEN:
+            self._asks_end = False
+            self.write(_CAUGHT_UP_PONG)
 
     def onPong(self, payload: bytes) -> None:
         self._others += 1
@@ -161,16 +185,37 @@ class MlesConnection(WebSocketConnection):
 
     def messages(self, frames: list[bytes]) -> None:
         if self._session.state is not _LIVE:
+            if self._session.state is State.RESYNC:
+                self._refill(frames)
+                return
             for frame in frames:
                 self.message(payload_of(frame), is_binary(frame))
             return
         self._taken += len(frames)
         self.factory.registry.publish(self, frames)
 
+    def _refill(self, frames: list[bytes]) -> None:
+        """History that was announced, and perhaps what is said behind it."""
+        count = self._session.count_offered(len(frames))
+        registry, offered = self.factory.registry, frames[:count]
+        free, free_bytes = self._free
+        for frame in offered:
+            free -= 1
+            free_bytes -= len(frame)
+            if free < 0 or free_bytes < 0:
+                self._others += 1  # more than a channel remembers: as fast as anything else
+        self._free = max(0, free), max(0, free_bytes)
+        registry.refill(self, offered)
+        if self._session.state is _LIVE:
+            registry.end_refill(self)
+            if count < len(frames):
+                self.messages(frames[count:])
+
     def ended(self, reason: CloseReason) -> None:
-        self.factory.metrics.closed[reason.label] += 1
+        metrics = self.factory.metrics
+        metrics.closed[reason.label] += 1
         if reason not in NO_FAULT:
-            self.factory.metrics.total_errors += 1
+            metrics.total_errors += 1
         self.factory.awaiting_header.met(self)
         self.factory.heartbeat.remove(self)
         self._session.close()
@@ -181,10 +226,9 @@ class MlesConnection(WebSocketConnection):
         if self._joined_as is not None:
             uid, channel = self._joined_as
             seconds = self.factory.clock.seconds() - self._began
-            # One field to be formatted instead of six: the line costs half.
-            self._log.info(
-                "{line}",
-                line=f"left: uid {uid}, channel {channel}, member {self.serial}: {reason.label} after {seconds:.1f} s,"
+            _lines.info(
+                self,
+                f"left: uid {uid}, channel {channel}, member {self.serial}: {reason.label} after {seconds:.1f} s,"
                 f" {self._received_bytes} bytes received",
                 uid=uid,
                 channel=channel,
@@ -203,6 +247,8 @@ class MlesConnection(WebSocketConnection):
 
     def _join(self, header: Header) -> None:
         self.maxMessagePayloadSize = self.max_message_bytes
+        if header.resync:
+            self._free = self.factory.settings.history_limit, MAX_CHANNEL_BYTES
         try:
             joining = self.factory.registry.join(header, self)
         except Exception:
@@ -224,9 +270,9 @@ class MlesConnection(WebSocketConnection):
         self.factory.awaiting_header.met(self)
         self.factory.heartbeat.add(self)
         self._joined_as = uid, channel = header.uid[:_SHOWN], header.channel[:_SHOWN]
-        self._log.info(
-            "{line}",
-            line=f"joined: uid {uid}, channel {channel}, member {self.serial}"
+        _lines.info(
+            self,
+            f"joined: uid {uid}, channel {channel}, member {self.serial}"
             + ("" if self.address is None else f", from {self.address}"),
             uid=uid,
             channel=channel,
@@ -238,6 +284,7 @@ class MlesConnection(WebSocketConnection):
         if self._asked is not None:
             asked, self._asked = self._asked, None
             super().onPing(asked)
+        self._tell_end()
         self._release(_Hold.JOINING)
         self._count_taken()
 

@@ -1,6 +1,7 @@
 """All connections of a server: what they share, what the operator changes about them, and how they end."""
 
 from collections.abc import Sequence
+from secrets import token_hex
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -8,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.protocol.closing import CloseReason
+from mles_tx.protocol.extensions import EXTENSIONS_HEADER, Extensions
 from mles_tx.protocol.header import HEADER_SECONDS
 
 from .connection import MlesConnection, Settings
@@ -31,9 +33,11 @@ class MlesFactory(WebSocketFactory):
 
     def __init__(self, clock: IReactorTime, registry: ChannelRegistry, settings: Settings) -> None:
         super().__init__(clock, settings.origin_allowed)
+        self._run = token_hex(8)
         self.registry = registry
         self.metrics = registry.metrics
         self.settings = settings
+        self._say_extensions()
         self.heartbeat = Heartbeat(clock, settings.ping_interval)
         self.awaiting_header = Deadlines[WebSocketConnection](
             clock, HEADER_SECONDS, lambda connection: connection.close(CloseReason.NO_HEADER)
@@ -52,6 +56,7 @@ class MlesFactory(WebSocketFactory):
     def change(self, settings: Settings) -> None:
         """Take over other settings: for those who come, and for everybody who is here."""
         before, self.settings = self.settings, settings
+        self._say_extensions()
         self.origin_allowed = settings.origin_allowed
         if settings.ping_interval != before.ping_interval:
             self.heartbeat.change(settings.ping_interval)
@@ -59,6 +64,12 @@ class MlesFactory(WebSocketFactory):
             for connection in self.connections:
                 if isinstance(connection, MlesConnection):
                     connection.change(before, settings)
+
+    def _say_extensions(self) -> None:
+        """Have every answer to an upgrade say what this server knows."""
+        extensions = str(Extensions(self.settings.history_limit, self._run))
+        self.headers = {EXTENSIONS_HEADER: extensions}
+        self.more_headers = f"{EXTENSIONS_HEADER}: {extensions}\r\n".encode("ascii")
 
     def close_all(self, reason: CloseReason, seconds: float = 0.0) -> "Deferred[None]":
         """Tell everybody that it is over, and before that deliver to them what was said.

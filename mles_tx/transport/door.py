@@ -69,7 +69,8 @@ _SLOW_PIECES = 3
 
 _END_OF_HEAD = b"\r\n\r\n"
 
-#: A head with such a line is for WebSocket (RFC 6455 section 4.1), whatever else is wrong with it.
+#: A head with such a line is for WebSocket (RFC 6455 section 4.1), whatever else is wrong with it. Most write it so.
+_USUAL_UPGRADE = b"\r\nUpgrade: websocket\r\n"
 _UPGRADE = re.compile(rb"\r\nUpgrade[ \t]*:[^\r\n]*websocket", re.IGNORECASE)
 
 #: What a proxy says about its client. With a space before the colon it was not the proxy who said it.
@@ -292,7 +293,9 @@ class Door(Protocol):
                 break
             if self._has_waiting_head:
                 break
-            is_upgrade = self.factory.websocket is not None and _UPGRADE.search(self._head, 0, end) is not None
+            is_upgrade = self.factory.websocket is not None and (
+                self._head.find(_USUAL_UPGRADE, 0, end) >= 0 or _UPGRADE.search(self._head, 0, end) is not None
+            )
             if not (is_upgrade or self.is_surplus or has_turn or self.factory.share.take()):
                 self._wait_for_turn()
                 break
@@ -334,7 +337,7 @@ class Door(Protocol):
                 return
         rest, self._head = self._head, b""
         self._state = _State.GONE
-        self.factory.forget(self)
+        self.factory.gone(self)
         self._end_channel()
         connection: Any = self.factory.websocket.buildProtocol(peer)
         connection.address = address

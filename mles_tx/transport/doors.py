@@ -6,6 +6,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.web.server import Site
 
 from mles_tx.channels.deadlines import Deadlines
@@ -37,6 +38,9 @@ IDLE_SECONDS = 60.0
 
 #: Seconds a peer may take nothing of the end of an answer once the connection is to be closed.
 LEAVE_SECONDS = 10.0
+
+#: Seconds between two looks whether everybody has arrived.
+_LOOK_SECONDS = 0.01
 
 #: Pieces of the web side's work in a turn of the reactor: a turn is 50 to 100 µs then, less than a member's message
 #: takes by itself. With eight, turns are seven to eleven times as long, and a page costs a fifth less.
@@ -82,6 +86,7 @@ class DoorFactory(Factory):
         admission: Admission | None = None,
         relays: Relays | None = None,
     ) -> None:
+        self._clock = clock
         self.websocket = websocket
         self.quick = quick
         self.share = TurnShare(clock, PIECES_PER_TURN) if share is None else share
@@ -109,8 +114,12 @@ class DoorFactory(Factory):
             deadlines.met(door)
 
     def forget(self, door: Door) -> None:
-        """A door has handed its connection over, or lost it."""
+        """A door has lost its connection."""
         self.all_met(door)
+        self.gone(door)
+
+    def gone(self, door: Door) -> None:
+        """A door has handed its connection over: no deadline runs for it then."""
         self.doors.discard(door)
         if not self.doors and self._empty is not None:
             empty, self._empty = self._empty, None
@@ -122,6 +131,16 @@ class DoorFactory(Factory):
             return succeed(None)
         self._empty = Deferred()
         return self._empty
+
+    async def when_arrived(self, seconds: float) -> None:
+        """Wait until everybody who was accepted has made its TLS and sent a request.
+
+        Args:
+            seconds: how long at most.
+        """
+        until = self._clock.seconds() + seconds
+        while (self.handshakes or self.heads) and self._clock.seconds() < until:
+            await deferLater(self._clock, _LOOK_SECONDS)
 
     def finish_all(self) -> None:
         """Close what waits for a request; let what is being answered be answered."""

@@ -80,19 +80,32 @@ class TCPServer(Server):
 
     _is_gone = False
 
-    _speaks_for: IPv4Address | IPv6Address | None = None
-
     _prefaces: tuple[Preface, ...] = ()  # those that are not over
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        port: Any = self.server
+    def __init__(
+        self,
+        connected: socket.socket,
+        protocol: Any,
+        client: tuple[Any, ...],
+        port: Any,
+        number: int,
+        reactor: Any,
+        peer: IPv4Address | IPv6Address | None = None,
+    ) -> None:
+        super().__init__(connected, protocol, client, port, number, reactor)
+        self._peer = super().getPeer() if peer is None else peer
+        # Asked for with each message: Python looks for what stands on the class for twice as long.
+        self.disconnecting = False
+        self.dataBuffer = b""
         self._admission: Admission = port.admission
         self._admission.open += 1
         self._eager_bytes = 0  # since the reactor last found the socket writable
         if port.prefaces:
             self._prefaces = port.prefaces
             self.doRead = self._read_preface  # type: ignore[method-assign]
+
+    def _getLogPrefix(self, protocol: object) -> str:
+        return type(protocol).__name__  # which Twisted would find out in three calls
 
     def startTLS(self, ctx: object, normal: bool = True) -> None:
         raise RuntimeError("TLS is spoken from the first byte on, or not at all")
@@ -104,10 +117,10 @@ class TCPServer(Server):
             host: an IPv4 or IPv6 address.
             port: its port.
         """
-        self._speaks_for = (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+        self._peer = (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
 
     def getPeer(self) -> Any:
-        return super().getPeer() if self._speaks_for is None else self._speaks_for
+        return self._peer
 
     def bytes_taken(self) -> int:
         """Bytes the peer's system has acknowledged: a sign of life that needs no answer."""

@@ -62,11 +62,14 @@ _ffi = _pyopenssl._ffi
 _unpack = _ffi.unpack
 _ssl_read = _pyopenssl._lib.SSL_read
 _ssl_write = _pyopenssl._lib.SSL_write
+_ssl_do_handshake = _pyopenssl._lib.SSL_do_handshake
 _ssl_get_error = _pyopenssl._lib.SSL_get_error
 _ssl_clear_mode = _pyopenssl._lib.SSL_clear_mode
+_err_clear_error = _pyopenssl._lib.ERR_clear_error
 _AUTO_RETRY: int = _pyopenssl._lib.SSL_MODE_AUTO_RETRY
 _WANT_READ: int = _pyopenssl._lib.SSL_ERROR_WANT_READ
 _WANT_WRITE: int = _pyopenssl._lib.SSL_ERROR_WANT_WRITE
+_ZERO_RETURN: int = _pyopenssl._lib.SSL_ERROR_ZERO_RETURN
 
 
 def record_memory() -> Any:
@@ -98,8 +101,10 @@ class TLSServer(TCPServer):
     _lone_reads = 0
     _read_wants_write = False
     _write_wants_read = False
+    _handshake_writes = False  # it waits until the socket can be written to
     _is_paused = False
     _is_peer_done = False
+    _is_broken = False  # the peer went without a word, or broke the rules: it is not told anything any more
 
     # -- what Twisted's interfaces ask for
 
@@ -169,9 +174,12 @@ class TLSServer(TCPServer):
             self.stopReading()  # what the peer goes on saying would wake us up for nothing
             self.startWriting()
             return None
-        if isinstance(self._fault(result), SSL.ZeroReturnError):
+        if error == _ZERO_RETURN:
             self._is_peer_done = True
             return main.CONNECTION_DONE
+        _err_clear_error()  # or it would be found by the next connection
+        self._is_broken = True
+        self._shouldShutdown = False  # Twisted's: closing does all that is left to be done
         # Who has been told that it is over may go without a word.
         return main.CONNECTION_DONE if self._writeDisconnected else main.CONNECTION_LOST
 
@@ -197,13 +205,11 @@ class TLSServer(TCPServer):
                 self._fault(result)
         super().write(data)
 
-    def _fault(self, result: int) -> Exception | None:
-        """What went wrong in OpenSSL; it is forgotten there, or it would be found by the next connection."""
-        try:
+    def _fault(self, result: int) -> None:
+        """Something went wrong in OpenSSL; it is forgotten there, or it would be found by the next connection."""
+        with suppress(SSL.Error):
             self._tls._raise_ssl_error(self._ssl, result)  # type: ignore[union-attr]
-        except SSL.Error as error:
-            return error
-        return None
+        _err_clear_error()  # pyOpenSSL leaves there what the system has said
 
     def writeSomeData(self, data: Any) -> Any:
         send: Any = self._tls.send  # type: ignore[union-attr]
@@ -219,6 +225,7 @@ class TLSServer(TCPServer):
             self._write_wants_read = True
             self.stopWriting()
         except SSL.Error:
+            _err_clear_error()
             return main.CONNECTION_LOST
         return sent
 
@@ -256,30 +263,40 @@ class TLSServer(TCPServer):
             return None  # the socket stays ready
         if self._tls is None:
             self._begin(port.certificates)
-        tls: Any = self._tls
-        try:
-            tls.do_handshake()
-        except SSL.WantReadError:
-            self.reactor.removeWriter(self)
+        result = _ssl_do_handshake(self._ssl)
+        if result <= 0:
+            return self._handshake_stopped(result)
+        self._tls.set_app_data(None)  # type: ignore[union-attr]
+        if self._handshake_writes:
             self._listen()
-            return None
-        except SSL.WantWriteError:
-            self.stopReading()  # what the peer goes on saying would wake us up for nothing
-            self.reactor.addWriter(self)
-            return None
-        except SSL.Error:
-            return main.CONNECTION_LOST
-        tls.set_app_data(None)
-        self._listen()
-        self.phase = Phase.ENDING if self.disconnecting or self._writeDisconnecting else Phase.OPEN
+        self.phase = Phase.ENDING if self.disconnecting or self._writeDisconnecting else OPEN
         if self._tempDataBuffer or self.phase is Phase.ENDING:
             self.startWriting()
-        else:
+        elif self._handshake_writes:
             self.stopWriting()
         if IHandshakeListener.providedBy(self.protocol):
             self.protocol.handshakeCompleted()
-        # Most clients have sent their request by now.
-        return self.doRead() if self.phase is Phase.OPEN and not self._is_paused else None
+        # Most clients have sent their request by now, and nothing behind it.
+        self._lone_reads = _LONE_READS
+        return self.doRead() if self.phase is OPEN and not self._is_paused else None
+
+    def _handshake_stopped(self, result: int) -> Any:
+        """Find out what the handshake waits for; returns why the connection is over, if it is."""
+        error = _ssl_get_error(self._ssl, result)
+        if error == _WANT_READ:
+            if self._handshake_writes:
+                self._handshake_writes = False
+                self.reactor.removeWriter(self)
+                self._listen()
+            return None
+        if error == _WANT_WRITE:
+            self._handshake_writes = True
+            self.stopReading()  # what the peer goes on saying would wake us up for nothing
+            self.reactor.addWriter(self)
+            return None
+        self._fault(result)
+        self._is_broken = True
+        return main.CONNECTION_LOST
 
     def _listen(self) -> None:
         if not self._is_paused or self.disconnecting:
@@ -293,6 +310,7 @@ class TLSServer(TCPServer):
         _ssl_clear_mode(self._ssl, _AUTO_RETRY)
         self._tls.set_app_data(certificates)  # for when the client names the server
         self._tls.set_accept_state()
+        self._write_wants_read = False  # asked for with each message, as what `TCPServer` begins with
 
     # -- the end
 
@@ -337,7 +355,8 @@ class TLSServer(TCPServer):
 
     def _depart(self, reason: Failure) -> None:
         waits = self.dataBuffer or self._tempDataBuffer
-        if self._tls is not None and not self._aborting and not self._writeDisconnected and not waits:
+        is_told = self._aborting or self._is_broken or self._writeDisconnected
+        if self._tls is not None and not is_told and not waits:
             self._take_leave()
         super()._depart(reason)
         self._tls = self._ssl = None
@@ -351,5 +370,5 @@ class TLSServer(TCPServer):
             self.startWriting()
             return False
         except SSL.Error:
-            pass  # there is nobody to be told
+            _err_clear_error()  # there is nobody to be told
         return True

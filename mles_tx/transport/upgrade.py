@@ -5,12 +5,13 @@ whatever is to be refused. It must not take what Autobahn would refuse.
 """
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha1
 
-__all__ = ["FOREIGN", "Upgrade", "refusing", "switching", "usual_upgrade"]
+__all__ = ["FOREIGN", "Upgrade", "any_usual_upgrade", "refusing", "switching", "usual_upgrade"]
 
 #: A whole head of printable ASCII, and of HTTP/1.1; its target is a path, with a query or without.
 _HEAD = re.compile(rb"GET /(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%/?-]* HTTP/1\.1\r\n((?:[!-9;-~]+:[ -~]*\r\n)+)\r\n")
@@ -24,10 +25,19 @@ _EXTENSIONS = ("", "permessage-deflate", "permessage-deflate; client_max_window_
 #: RFC 6455 section 1.3.
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+
+#: The line with the key, as clients write it. All else is the same in every request of one client, and of all those
+#: that run the same program: it is taken apart once.
+_KEY_NAME = b"\r\nSec-WebSocket-Key: "
+_KEY_LINE = re.compile(rb"\r\nSec-WebSocket-Key: ([A-Za-z0-9+/]{22}==)(?=\r\n)")
+
+#: As many heads are remembered, of so many bytes at most: what clients send has 200 to 600.
+_REMEMBERED = 64
+_REMEMBERED_BYTES = 1024
 
 _SWITCHING = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n%b"
     b"Sec-WebSocket-Protocol: %b\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 )
 
@@ -50,13 +60,28 @@ class Upgrade:
         origin: the page it comes from, or None.
     """
 
-    key: str
-    protocols: list[str]
+    key: bytes
+    protocols: tuple[str, ...]
     origin: str | None
 
 
 def usual_upgrade(head: bytes) -> Upgrade | None:
     """Take a head apart; None when it is for Autobahn to find out what is unusual about it."""
+    start = head.find(_KEY_NAME)
+    line = None if start < 0 else _KEY_LINE.match(head, start)
+    if line is None or len(head) > _REMEMBERED_BYTES:
+        return any_usual_upgrade(head)
+    upgrade = _with_some_key(head[:start], head[line.end() :])
+    return None if upgrade is None else Upgrade(line[1], upgrade.protocols, upgrade.origin)
+
+
+@lru_cache(_REMEMBERED)
+def _with_some_key(before: bytes, behind: bytes) -> Upgrade | None:
+    return any_usual_upgrade(before + b"\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==" + behind)
+
+
+def any_usual_upgrade(head: bytes) -> Upgrade | None:
+    """The same, without what is remembered of others."""
     match = _HEAD.fullmatch(head)
     if match is None:
         return None
@@ -67,8 +92,8 @@ def usual_upgrade(head: bytes) -> Upgrade | None:
         fields[name.lower()] = value.strip()
     if len(fields) != len(lines) - 1:
         return None
-    key = fields.get("sec-websocket-key", "")
-    protocols = [protocol.strip() for protocol in fields.get("sec-websocket-protocol", "").split(",")]
+    key = fields.get("sec-websocket-key", "").encode("ascii")
+    protocols = tuple(protocol.strip() for protocol in fields.get("sec-websocket-protocol", "").split(","))
     if (
         fields.get("upgrade", "").lower() != "websocket"
         or "upgrade" not in [option.strip() for option in fields.get("connection", "").lower().split(",")]
@@ -82,9 +107,15 @@ def usual_upgrade(head: bytes) -> Upgrade | None:
     return Upgrade(key, protocols, fields.get("origin"))
 
 
-def switching(key: str, protocol: bytes) -> bytes:
-    """The answer to a request with a Sec-WebSocket-Key that names the subprotocol (RFC 6455 section 4.2.2)."""
-    return _SWITCHING % (protocol, b64encode(sha1(key.encode("ascii") + _MAGIC, usedforsecurity=False).digest()))
+def switching(key: bytes, protocol: bytes, more: bytes = b"") -> bytes:
+    """The answer to a request with a Sec-WebSocket-Key that names the subprotocol (RFC 6455 section 4.2.2).
+
+    Args:
+        key: as it came.
+        protocol: the subprotocol.
+        more: further header lines, each with its end.
+    """
+    return _SWITCHING % (more, protocol, b2a_base64(sha1(key + _MAGIC, usedforsecurity=False).digest(), newline=False))
 
 
 def refusing(code: int, text: str, headers: Iterable[tuple[str, object]] = ()) -> bytes:

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.member import STALL_SECONDS, Outbox
 from mles_tx.protocol.closing import CloseReason
-from mles_tx.protocol.frames import close_frame, decode_run, encode_close, encode_pong
+from mles_tx.protocol.frames import close_frame, decode_run, encode_close, encode_pong, lone_control
 from mles_tx.protocol.header import MAX_FRAGMENTS, MAX_HEADER_BYTES
 
 from .autobahn_options import AutobahnOptions
@@ -38,6 +38,7 @@ __all__ = ["CLOSE_SECONDS", "SUBPROTOCOL", "WebSocketConnection", "WebSocketFact
 
 #: The subprotocol registered with IANA for Mles.
 SUBPROTOCOL = "mles-websocket"
+_SUBPROTOCOL = SUBPROTOCOL.encode("ascii")
 
 #: Seconds a peer has to answer our close frame, and to take what is on its way to it.
 CLOSE_SECONDS = 5.0
@@ -46,6 +47,9 @@ CLOSE_SECONDS = 5.0
 _LEAVING_STEPS = 8
 
 _ORIGIN = re.compile(rb"\r\nOrigin[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+#: Autobahn's, from where they are found at once.
+_OPEN, _CLOSED = WebSocketProtocol.STATE_OPEN, WebSocketProtocol.STATE_CLOSED
 
 _REASON_OF_CODE: Mapping[int, CloseReason] = {
     1002: CloseReason.PROTOCOL_ERROR,
@@ -114,12 +118,13 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         pass  # what Autobahn makes here nobody asks for
 
     def connectionMade(self) -> None:
-        self.transport.setTcpNoDelay(True)  # Autobahn's option has no effect on Twisted's TLS
         self._outbox = Outbox(
             self.transport.write, self.factory.stalled, self.close, bytes_taken=partial(bytes_taken, self.transport)
         )
         self.transport.registerProducer(self._outbox, True)
         self.factory.connections.add(self)
+        # Asked for with each message: Python looks for what stands on the class for twice as long.
+        self.inside_message, self.current_frame = False, None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._is_behind and self.state == self.STATE_OPEN and not self.factory.parsing.is_crowded:
@@ -133,10 +138,10 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         self.factory.forget(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self.state == self.STATE_CLOSED:
+        if self.state == _CLOSED:
             return  # it is read for the end of the stream alone, and Autobahn would keep what comes
         try:
-            if self.fast_lane and not self.data:
+            if not self.data and self.fast_lane:
                 data = self._decode_run(data)
             if data:
                 self._dataReceived(data)
@@ -191,11 +196,21 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
 
     def _decode_run(self, data: bytes) -> bytes:
         """Take the fast lane, if a message may begin here; returns what is left for Autobahn."""
-        if self.state == self.STATE_OPEN and self.current_frame is None and not self.inside_message:
+        if self.state == _OPEN and self.current_frame is None and not self.inside_message:
             frames, size = decode_run(data)
             if frames:
                 self.messages(frames)
-                return data[size:]
+                data = data[size:]
+            if data and self.state == _OPEN:
+                # Not more than one in a read: the others have Autobahn's share of the turn.
+                control = lone_control(data)
+                if control is not None:
+                    is_ping, payload = control
+                    if is_ping:
+                        self.onPing(payload)
+                    else:
+                        self.onPong(payload)
+                    return b""
         return data
 
     # -- the upgrade
@@ -205,9 +220,9 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         if upgrade is not None and SUBPROTOCOL in upgrade.protocols and self.factory.origin_allowed(upgrade.origin):
             # By way of Autobahn it takes five times as long, with all that is formatted for its log.
             self.data = b""
-            self.websocket_protocols = upgrade.protocols
+            self.websocket_protocols = list(upgrade.protocols)
             self.websocket_protocol_in_use = SUBPROTOCOL
-            self.sendData(switching(upgrade.key, SUBPROTOCOL.encode("ascii")))
+            self.sendData(switching(upgrade.key, _SUBPROTOCOL, self.factory.more_headers))
             self.state = self.STATE_OPEN
             return
         # Autobahn refuses origins it cannot take apart, and those of apps are among them: it does not get to see any.
@@ -243,6 +258,9 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         self.transport.write(data)  # the answer to the upgrade: nothing else is sent this way
+        # Autobahn's option has no effect on Twisted's TLS. From here on nothing waits; until then, what TLS has to say
+        # behind its handshake does, and goes out in one piece with the answer.
+        self.transport.setTcpNoDelay(True)
 
     def _onOpen(self) -> None:
         # Autobahn would look up channel ids and certificates here, and keep the request as long as the connection.
@@ -373,7 +391,12 @@ class WebSocketFactory(WebSocketServerFactory):
     Args:
         clock: the reactor, or a `Clock` in tests.
         origin_allowed: which web pages may connect.
+
+    Attributes:
+        more_headers: lines in the answer to every usual upgrade; in all others Autobahn's `headers` stand.
     """
+
+    more_headers = b""
 
     def __init__(self, clock: IReactorTime, origin_allowed: OriginPolicy) -> None:
         super().__init__(reactor=clock, server=None)

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from .hosts import bare_site
 from .pages import METHOD_NOT_ALLOWED, NOT_FOUND, Answer
@@ -24,6 +26,8 @@ _BROKEN = Answer(500, "The metrics could not be read; the log has more.")
 
 _Ask = Callable[[], list[str]]
 
+_Refresh = Callable[[], "Deferred[None]"]
+
 
 class _Admin(Resource):
     """All of the site.
@@ -32,26 +36,43 @@ class _Admin(Resource):
         registry: what `/metrics` shows.
         not_ready: asked for the reasons of `/readyz`.
         warnings: asked for what will be one.
+        refresh: called first of all, and waited for; None: everything is there.
     """
 
     isLeaf = True
 
     _log = Logger()
 
-    def __init__(self, registry: CollectorRegistry, not_ready: _Ask, warnings: _Ask) -> None:
+    def __init__(self, registry: CollectorRegistry, not_ready: _Ask, warnings: _Ask, refresh: _Refresh | None) -> None:
         super().__init__()
+        self._refresh = refresh
         self._registry = registry
         self._not_ready = not_ready
         self._warnings = warnings
         self._pages = {b"/livez": _ALIVE.render, b"/readyz": self._readyz, b"/metrics": self._metrics}
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         request.responseHeaders.removeHeader(b"server")
         request.setHeader(b"cache-control", b"no-store")
         if request.method not in (b"GET", b"HEAD"):
             return METHOD_NOT_ALLOWED.render(request)
         page = self._pages.get(request.uri.partition(b"?")[0])
-        return NOT_FOUND.render(request) if page is None else page(request)
+        if page is None:
+            return NOT_FOUND.render(request)
+        if self._refresh is None or page == _ALIVE.render:
+            return page(request)
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def answer(result: object) -> None:
+            if isinstance(result, Failure):
+                self._log.failure("what is asked for could not be found out", result)
+            if not gone:
+                request.write(_BROKEN.render(request) if isinstance(result, Failure) else page(request))
+                request.finish()
+
+        self._refresh().addBoth(answer)
+        return NOT_DONE_YET
 
     def _readyz(self, request: Request) -> bytes:
         reasons = self._not_ready()
@@ -91,12 +112,15 @@ def _send(request: Request, code: int, kind: str, body: bytes) -> bytes:
     return b"" if request.method == b"HEAD" else body
 
 
-def make_admin_site(registry: CollectorRegistry, not_ready: _Ask, warnings: _Ask = list) -> Site:
+def make_admin_site(
+    registry: CollectorRegistry, not_ready: _Ask, warnings: _Ask = list, refresh: _Refresh | None = None
+) -> Site:
     """The site as a door needs it. It answers whatever its Host header is: nobody knows what it is called.
 
     Args:
         registry: what `/metrics` shows.
         not_ready: asked at each request for what keeps the server from doing what it is there for, a line each.
         warnings: asked, when that is nothing, for what will keep it from that unless something is done, likewise.
+        refresh: called before anything of that is asked, and waited for; None: nothing has to be waited for.
     """
-    return bare_site(_Admin(registry, not_ready, warnings))
+    return bare_site(_Admin(registry, not_ready, warnings, refresh))

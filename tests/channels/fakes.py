@@ -43,9 +43,10 @@ def header(
     history: int | None = None,
     since: Sequence[int] = (),
     receive: bool = True,
+    resync: int = 0,
 ) -> Header:
     """A first frame that obeys the rules."""
-    return Header(uid, channel, None, history, tuple(since), receive, hello(uid, channel))
+    return Header(uid, channel, None, history, tuple(since), receive, resync, hello(uid, channel))
 
 
 def said(text: str, uid: str = "alice", origin: int = 1) -> Message:
@@ -195,6 +196,11 @@ class ForwardingHistory:
         return self._inner.memory
 
     @property
+    def is_settled(self) -> bool:
+        """As the other."""
+        return self._inner.is_settled
+
+    @property
     def messages(self) -> int:
         """Those of the other."""
         return self._inner.messages
@@ -227,6 +233,11 @@ class LateHistory(ForwardingHistory):
 
     def append(self, channel: str, batch: Sequence[Message]) -> None:
         self.waiting.append((channel, batch))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits."""
+        return not self.waiting
 
     def commit(self, count: int | None = None) -> None:
         """Commit the oldest batches that wait, or all."""

@@ -47,10 +47,10 @@ class LocalTestCase(SynchronousTestCase):
             maybeDeferred(self.registry.join, make_header(uid, channel, history), member),
         )
 
-    def fake(self, uid: str) -> FakeMember:
+    def fake(self, uid: str, history: int | None = 0) -> FakeMember:
         """Somebody else on the channel."""
         other = FakeMember(uid)
-        self.successResultOf(maybeDeferred(self.registry.join, header(uid, history=0), other))
+        self.successResultOf(maybeDeferred(self.registry.join, header(uid, history=history), other))
         return other
 
 
@@ -251,6 +251,34 @@ class EndTests(LocalTestCase):
         self.join(member, "again", history=9)
         self.assertEqual(self.heard, ["a", "stop"])
         self.assertEqual([who.uid for who in self.registry.members], ["alice"])
+
+    def test_answer_while_it_hears_the_history(self) -> None:
+        """What it says while it hears its history is said behind its join, and no join frame reaches who is there."""
+        other = self.fake("alice")
+        self.registry.publish(other, [text("old")])
+        self.clock.advance(0)
+
+        def received(message: str | bytes) -> None:
+            if message == "old":
+                member.publish("answer")
+
+        member = LocalMember(self.registry, received)
+        self.join(member, history=9)
+        self.clock.advance(0)
+        self.assertEqual(other.turns, [["answer"]])
+        late = self.fake("bob", history=None)
+        self.assertEqual(late.texts[-2:], ['{"uid":"local","channel":"example"}', "answer"])
+
+    def test_answer_to_what_a_join_has_delivered(self) -> None:
+        """Likewise, when somebody else joins in the turn in which it hears something it answers to."""
+        other = self.fake("alice")
+        member = LocalMember(self.registry, lambda message: member.publish("answer"))
+        self.join(member)
+        self.registry.publish(other, [text("question")])
+        newcomer = self.fake("bob")
+        self.clock.advance(0)
+        self.assertEqual(other.turns, [["answer"]])
+        self.assertEqual(newcomer.turns, [["answer"]])
 
     def test_closed(self) -> None:
         """The end of its membership is told once, with the reason."""

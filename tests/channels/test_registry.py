@@ -20,7 +20,7 @@ from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 from mles_tx.protocol.frames import encode_message
 from mles_tx.protocol.header import parse_header
 
-from .fakes import FakeMember, ForwardingHistory, LateHistory, ListReplay, header, hello
+from .fakes import FakeMember, ForwardingHistory, LateHistory, LateReplay, ListReplay, header, hello
 
 
 class StoreError(Exception):
@@ -773,6 +773,27 @@ class MaxChannelsTests(_RegistryTests):
             self.assertEqual(self.known, {"a", "b", "c"})
             self.registry.leave(member)
 
+    def test_counted_with_others(self) -> None:
+        """The limit may be one for several registries: each says how many it has when one is new, and hears of all."""
+        said: list[int] = []
+
+        def count_all(here: int) -> int:
+            said.append(here)
+            return here + 2
+
+        self.registry = ChannelRegistry(self.clock, self.history, max_channels=3, count_all=count_all)
+        alice = self.join("alice", "a")
+        self.assertEqual(said, [0])
+        _, joining = self.begin("bob", "b")
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
+        self.assertEqual(said, [0, 1])
+        self.join("bob", "a")
+        self.assertEqual((said, alice.reason), ([0, 1], None))
+        self.registry.start()
+        self.clock.advance(60)
+        self.assertEqual(said, [0, 1, 1])
+        self.registry.stop()
+
     def test_full(self) -> None:
         """When all have members a new channel is refused, and that changes nothing; the others go on."""
         alices = [self.join("alice", channel) for channel in "abc"]
@@ -795,6 +816,18 @@ class MaxChannelsTests(_RegistryTests):
         with self.assertRaises(ProtocolViolation) as caught:
             self.registry.join(header("bob", "d"), FakeMember("bob"))
         self.assertIs(caught.exception.reason, CloseReason.SERVER_FULL)
+
+    def test_silent_channels_count(self) -> None:
+        """Members whose channel was forgotten, because nobody spoke on it for a month, take a place all the same."""
+        for channel in "bc":
+            self.join("alice", channel)
+        self.clock.advance(IDLE_SECONDS + 1)
+        self.registry.leave(self.join("eve", "a"))
+        self.history.sweep()
+        self.join("bob", "d")
+        self.assertEqual((self.known, self.registry.active_channels), ({"a", "d"}, 3))
+        _, joining = self.begin("bob", "a")
+        self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
 
     def test_full_in_the_end(self) -> None:
         """Who waited for the holder of its uid, and finds no room when that has gone, is refused as well."""
@@ -1006,6 +1039,25 @@ class LateStoreTests(_RegistryTests):
         self.late.commit()
         self.assertEqual(bob.turns, [["1"], ["2"]])
 
+    def test_settle(self) -> None:
+        """Who wants everybody to have what was said until now can wait for that, and does not for ever."""
+        alice, bob = self.join("alice"), self.join("bob")
+        self.late.commit()
+        self.say(alice, "1")
+        settled = Deferred.fromCoroutine(self.registry.settle(1.0))
+        self.clock.advance(0.1)
+        self.assertNoResult(settled)
+        self.late.commit()
+        self.clock.advance(0.1)
+        self.successResultOf(settled)
+        self.assertEqual(bob.texts, ["1"])
+        self.successResultOf(Deferred.fromCoroutine(self.registry.settle(1.0)))
+        self.say(alice, "2")
+        settled = Deferred.fromCoroutine(self.registry.settle(1.0))
+        self.clock.pump([0.1] * 12)
+        self.successResultOf(settled)
+        self.late.commit()
+
     def test_refused(self) -> None:
         """Who said what could not be stored is told so; the others stay, and nobody hears it."""
         alice, bob, eve = self.join("alice"), self.join("bob"), self.join("eve")
@@ -1166,6 +1218,109 @@ class FakesTests(SynchronousTestCase):
         self.assertEqual(member.texts, ["old", "new"])
 
 
+class RefillTests(_RegistryTests):
+    """History that a member holds."""
+
+    def offer(self, uid: str, *texts: str) -> FakeMember:
+        """Somebody joins, has announced so many messages, and sends them."""
+        member = FakeMember(uid)
+        joining = self.registry.join(header(uid, resync=len(texts)), member)
+        assert joining is not None
+        self.assertIsNone(self.successResultOf(joining))
+        self.refill(member, *texts)
+        self.registry.end_refill(member)
+        return member
+
+    def refill(self, member: FakeMember, *texts: str) -> None:
+        self.registry.refill(member, [encode_message(text.encode(), False) for text in texts])
+
+    def test_taken(self) -> None:
+        """An empty channel takes it: members hear it, later joiners find it, and it is nobody's in the history."""
+        bob = self.join("bob")
+        alice = self.offer("alice", "1", "2")
+        self.turn()
+        self.assertEqual((alice.texts, bob.texts), ([hello("bob").decode()], ["1", "2"]))
+        self.assertEqual(self.remembered(), [hello("bob").decode(), hello("alice").decode(), "1", "2"])
+        self.assertEqual(self.join("zoe", history=9).texts, ["1", "2"])
+        self.assertEqual(self.registry.metrics.total_messages_received, 2)
+
+    def test_not_needed(self) -> None:
+        """A channel with messages takes nothing, were they said long ago, just now or in this turn."""
+        bob = self.join("bob")
+        self.say(bob, "1")
+        self.offer("alice", "old")
+        self.turn()
+        self.offer("carol", "old")
+        self.turn()
+        self.registry.leave(bob)
+        self.offer("dave", "old")
+        self.turn()
+        self.assertEqual(self.join("zoe", history=9).texts, ["1"])
+        self.assertEqual(self.registry.metrics.total_messages_received, 0)
+
+    def test_one_of_several(self) -> None:
+        """Of several who offer at the same time the last one is heard, also when it has sent only a part."""
+        alice, bob = FakeMember("alice"), FakeMember("bob")
+        for member in (alice, bob):
+            joining = self.registry.join(header(member.name, resync=2), member)
+            assert joining is not None
+            self.successResultOf(joining)
+        self.refill(alice, "a1", "a2")
+        self.refill(bob, "b1")
+        self.registry.end_refill(alice)
+        self.registry.leave(bob)
+        self.refill(bob, "b2")
+        self.offer("carol", "c1")
+        self.turn()
+        self.assertEqual(self.join("zoe", history=9).texts, ["b1"])
+
+    def test_nothing_came(self) -> None:
+        """Who announces history, and goes without sending any, does not keep others from it."""
+        alice = FakeMember("alice")
+        joining = self.registry.join(header("alice", resync=2), alice)
+        assert joining is not None
+        self.successResultOf(joining)
+        self.registry.leave(alice)
+        self.offer("bob", "b1")
+        self.turn()
+        self.assertEqual(self.join("zoe", history=9).texts, ["b1"])
+
+    def test_said_meanwhile(self) -> None:
+        """What others say while a history comes stands in it where it came, and nothing of either is lost."""
+        bob, alice = self.join("bob"), FakeMember("alice")
+        joining = self.registry.join(header("alice", resync=2), alice)
+        assert joining is not None
+        self.successResultOf(joining)
+        self.refill(alice, "1")
+        self.say(bob, "new")
+        self.refill(alice, "2")
+        self.registry.end_refill(alice)
+        self.say(alice, "mine")
+        self.turn()
+        self.assertEqual(self.join("zoe", history=9).texts, ["1", "new", "2", "mine"])
+        self.assertEqual(alice.texts[1:], ["new"])
+
+    def test_late_store(self) -> None:
+        """A store that answers late has a join wait for it; another offer is not heard meanwhile."""
+        late = LateReplay([])
+        alice = FakeMember("alice")
+        patcher = self.patch(
+            self.memory, "replay", lambda channel, uid, history, since: late if history else ListReplay([])
+        )
+        joining = self.registry.join(header("alice", resync=1), alice)
+        assert joining is not None
+        self.assertNoResult(joining)
+        self.offer("bob", "b1")
+        late.answer()
+        self.assertIsNone(self.successResultOf(joining))
+        patcher.restore()
+        self.refill(alice, "a1")
+        self.registry.end_refill(alice)
+        self.turn()
+        self.assertEqual(self.remembered()[-1], "a1")
+        self.assertNotIn("b1", self.remembered())
+
+
 class ClaimTests(_RegistryTests):
     """Members of several nodes on one channel: each uid belongs to one of them."""
 
@@ -1216,6 +1371,25 @@ class ClaimTests(_RegistryTests):
         joining.cancel()
         self.failureResultOf(joining, CancelledError)
         self.assertEqual((self.members, self.claims.held), ([], []))
+
+    def test_filled_on_another_node(self) -> None:
+        """History that a member holds is not taken while a member of another node fills the channel."""
+        self.claims.answer = None
+        for channel, is_free, taken in (("one", False, []), ("two", True, ["1"])):
+            alice = FakeMember("alice")
+            joining = self.registry.join(header("alice", channel, resync=1), alice)
+            assert joining is not None
+            self.claims.asked.pop().callback(True)
+            self.assertEqual(self.claims.held, [(channel, "alice"), (channel, "")])
+            self.claims.asked.pop().callback(is_free)
+            self.successResultOf(joining)
+            self.registry.refill(alice, [encode_message(b"1", False)])
+            self.registry.end_refill(alice)
+            # What was taken may not have come to the other nodes yet: they are kept from it while somebody is here.
+            self.assertEqual(self.claims.held, [(channel, "alice"), *([(channel, "")] if is_free else [])])
+            self.assertEqual(self.remembered(channel)[1:], taken)
+            self.registry.leave(alice)
+            self.assertEqual(self.claims.held, [])
 
     def test_others_cannot_be_asked(self) -> None:
         """A claim that fails is a join that fails, and is given back."""

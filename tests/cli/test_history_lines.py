@@ -65,13 +65,13 @@ class ExportTests(SynchronousTestCase):
     @given(
         payload=st.one_of(st.text(), st.binary()),
         channel=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1),
-        is_join=st.booleans(),
+        kind=st.sampled_from((("alice", True), ("alice", False), ("", False))),
     )
-    def test_back(self, payload: str | bytes, channel: str, is_join: bool) -> None:
+    def test_back(self, payload: str | bytes, channel: str, kind: tuple[str, bool]) -> None:
         """What was exported can be imported, and is the same."""
         is_binary = isinstance(payload, bytes)
         data = payload if isinstance(payload, bytes) else payload.encode()
-        message = Message(encode_message(data, is_binary), "alice", 0, is_join)
+        message = Message(encode_message(data, is_binary), kind[0], 0, is_join=kind[1])
         self.assertEqual(imported(exported(channel, 9, message), NOW), (channel, 9, message))
 
     def test_bad(self) -> None:
@@ -98,6 +98,7 @@ class ShownTests(SynchronousTestCase):
             (said("a\x1b[31m\nb\u202e"), "alice: a\\x1b[31m\\nb\\u202e"),
             (join, "bob: joined"),
             (binary, "alice: (2 bytes)"),
+            (said("old", uid=""), "(from a peer): old"),
         ):
             self.assertEqual(shown(1_700_000_000_999_999, message), f"2023-11-14T22:13:20Z  {line}")
 

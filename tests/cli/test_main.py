@@ -12,9 +12,12 @@ from mles_tx.cli import main as command
 from mles_tx.cli.doctor import DoctorOptions
 from mles_tx.service.options import Options
 
+#: The subcommands.
+NAMES = "serve, chat, sub, pub, proxy, auth, key, completion, history, doctor, health or install-unit"
+
 #: Arguments, line on standard error.
 BAD = (
-    ("", "mles-tx: a subcommand is needed: serve, doctor, health, history or install-unit; --help says more\n"),
+    ("", f"mles-tx: a subcommand is needed: {NAMES}; --help says more\n"),
     ("swerve", "mles-tx: Unknown command: swerve; --help says more\n"),
     ("--nonsense", "mles-tx: option --nonsense not recognized; --help says more\n"),
     ("--port 8080", "mles-tx: option --port not recognized; --help says more\n"),

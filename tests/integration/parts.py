@@ -10,7 +10,7 @@ from twisted.trial.unittest import SkipTest
 
 from .support import INSTALL_SECONDS, build_directory
 
-__all__ = ["debian_libraries", "debian_program", "shared_libraries"]
+__all__ = ["debian_libraries", "debian_program", "installed_program", "shared_libraries"]
 
 #: Where programs are, also those that only root usually runs.
 _FOLDERS = ("usr/bin", "usr/sbin")
@@ -34,6 +34,29 @@ def debian_program(package: str, name: str, *more: str) -> Path:
     if isinstance(unpacked, str):
         raise SkipTest(f"{package} is not installed, and {unpacked}")
     return next(path for folder in _FOLDERS if (path := unpacked / folder / name).exists())
+
+
+@cache
+def installed_program(package: str, name: str) -> Path:
+    """A program of a Debian package that needs too much else to be unpacked somewhere: root installs it for good.
+
+    Raises:
+        SkipTest: it is not to be had here.
+    """
+    installed = shutil.which(name)
+    if installed is not None:
+        return Path(installed)
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        raise SkipTest(f"{package} is not installed, and only root could do that, on Debian")
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", package]
+    # The lists may be missing, or old.
+    fault = _run(install, Path("/")) and (_run(["apt-get", "update"], Path("/")) or _run(install, Path("/")))
+    if fault is not None:
+        raise SkipTest(f"{package} cannot be installed: {fault}")
+    found = shutil.which(name)
+    if found is None:
+        raise SkipTest(f"{package} has no {name}")
+    return Path(found)
 
 
 def shared_libraries(program: Path) -> dict[str, str]:

@@ -82,9 +82,9 @@ class IntegrationTestCase(SynchronousTestCase):
         self.addCleanup(server.stop)
         return server
 
-    def start(self, command: Sequence[str], cwd: Path) -> Process:
-        """A process for this test alone, with the environment for builds."""
-        process = Process(command, cwd, build_environ(build_directory()))
+    def start(self, command: Sequence[str], cwd: Path, environ: Mapping[str, str] | None = None) -> Process:
+        """A process for this test alone, with the environment for builds and more variables."""
+        process = Process(command, cwd, build_environ(build_directory()) | dict(environ or {}))
         self.addCleanup(process.stop)
         return process
 

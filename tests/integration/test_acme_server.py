@@ -1,5 +1,6 @@
 """The whole program with certificates it orders by itself: real processes, and Pebble that comes to look at them."""
 
+import re
 import ssl
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from .acme.servers import SERVE, SHORT, TWISTD, AcmeServer, AcmeServerTestCase, 
 from .clients import Member, join_frame
 from .processes import WAIT
 from .proxies import CONNECTIONS, HAProxy, documented_settings
+from .redises import RedisServer
 
 
 def _is_self_signed(certificate: x509.Certificate) -> bool:
@@ -46,6 +48,19 @@ class OrderingTests(AcmeServerTestCase):
         server.await_certificates("a.test")
         self.assert_page(visit(server.port, "a.test", ca.root()))
         self.assertIn('"http-01"', (self.folder(ca) / "tries" / "a.test.json").read_text())
+        self.end(server)
+
+    def test_workers(self) -> None:
+        """Of several processes one orders; all of them answer the authority, and serve what comes of it."""
+        ca, redis = pebble(), RedisServer()
+        self.addCleanup(redis.stop)
+        workers = ("--workers", "2", "--history", redis.url)
+        server = self.serve(SERVE, ca, "--domains", "a.test", *workers)
+        server.await_certificates("a.test", times=2)
+        for _ in range(12):
+            self.assert_page(visit(server.port, "a.test", ca.root()))
+        self.assertEqual(len(set(re.findall(r"\[worker (\d) [^\]]*\] serving the certificate", server.output))), 2)
+        self.assert_no_challenges(ca)
         self.end(server)
 
     def test_behind_proxy(self) -> None:

@@ -74,6 +74,26 @@ class ExtensionsContract(Contract):
         for known in ([UNKNOWN], [TWO, ONE], [ONE, THREE], []):
             self.assertEqual(self._replayed(since=known), self._everything(), f"since {known}")
 
+    def test_what_a_server_says(self) -> None:
+        """The answer to an upgrade says which extensions there are, the same as long as the server runs."""
+        found = [self.raw(self.server).upgrade().header("Mles-Extensions") for _ in range(2)]
+        self.assertRegex(found[0] or "", r"^history, since, receive, resync; limit=200; run=[0-9a-f]{16}$")
+        self.assertEqual(found[0], found[1])
+
+    def test_caught_up(self) -> None:
+        """The answer to a certain ping comes behind the history, however long that is."""
+        alice = self._new_channel_with_history()
+        for number in range(150):
+            alice.send(bytes((number,)) * 60_000)
+        alice.settle()
+        bob = self.raw(self.server)
+        self.assertEqual(bob.upgrade().status, 101)
+        bob.send(frame(TEXT, join_frame("bob", self.channel, history=999).encode()) + frame(PING, b"caught up?"))
+        opcodes: list[int] = []
+        while not opcodes or opcodes[-1] != PONG:
+            opcodes.append(bob.read_frame()[0])
+        self.assertEqual(len(opcodes), len(SPOKEN) + 150 + 1)
+
     def test_publish_only(self) -> None:
         """Who asks not to receive is sent neither history nor messages, and is heard."""
         alice = self._new_channel_with_history()
@@ -108,6 +128,41 @@ class SecureExtensionsTests(ExtensionsContract, IntegrationTestCase):
     """Over wss, under twistd."""
 
     command = SECURE
+
+
+class ResyncContract(Contract):
+    """`resync`, whatever the history is kept in."""
+
+    history: tuple[str, ...] = ()
+
+    def test_resync(self) -> None:
+        """A server that has nothing takes the history a client holds, once; one that has something ignores it."""
+        server = self.start_server(*LOCAL, *self.history)
+        bob = self.member(server, "bob")
+        for number, heard in enumerate((list(SPOKEN), [])):
+            alice = self.member(server, f"alice {number}", resync=len(SPOKEN), history=0)
+            for message in (*SPOKEN, f"said {number}"):
+                alice.send(message)
+            alice.settle()
+            self.assertEqual(bob.receive_some(len(heard) + 1), [*heard, f"said {number}"])
+        zoe = self.member(server, "zoe", history=99)
+        self.assertEqual(zoe.receive_some(len(SPOKEN) + 2), [*SPOKEN, "said 0", "said 1"])
+
+
+class MemoryResyncTests(ResyncContract, IntegrationTestCase):
+    """In memory."""
+
+
+class RelaxedResyncTests(ResyncContract, IntegrationTestCase):
+    """In a file."""
+
+    history = ("--history", "sqlite:history.db")
+
+
+class StrictResyncTests(ResyncContract, IntegrationTestCase):
+    """In a file, and delivered when it is on disk."""
+
+    history = ("--history", "sqlite:history.db", "--durability", "strict")
 
 
 class KeyTests(IntegrationTestCase):

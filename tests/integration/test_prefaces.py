@@ -43,7 +43,7 @@ def read_proxy_line(transport: Any) -> bool:
     _, family, host, _, port, _ = line.split(b" ")
     if family != b"TCP4":
         raise PrefaceError
-    transport.client = (host.decode(), int(port))
+    transport.comes_from(host.decode(), int(port))
     return True
 
 

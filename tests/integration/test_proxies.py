@@ -89,7 +89,9 @@ class BehindTestCase(IntegrationTestCase):
     def join_raw(self, way: Way, uid: str, *lines: str) -> RawClient:
         """A member, by hand, with more lines in its request."""
         client = self.enterContext(RawClient(way))
-        self.assertEqual(client.upgrade(*lines).status, 101)
+        answer = client.upgrade(*lines)
+        self.assertEqual(answer.status, 101)
+        self.assertIn("resync", answer.header("Mles-Extensions") or "")
         client.send(frame(TEXT, join_frame(uid, self.channel, history=0).encode()) + frame(PING, b"joined"))
         self.assertEqual(client.read_frame(), (PONG, b"joined"))
         return client

@@ -79,6 +79,21 @@ class _RedisTests(IntegrationTestCase):
 class NodesTests(_RedisTests):
     """Two servers that are one."""
 
+    def test_history_from_a_peer(self) -> None:
+        """History that a client holds is taken on one node for all, and after that on none."""
+        nodes = [self.node(), self.node()]
+        listening = [self.member(node, f"p{index}", history=0) for index, node in enumerate(nodes)]
+        for index, node in enumerate(nodes):
+            offering = self.member(node, f"offering {index}", resync=2, history=0)
+            for text in ("old 1", "old 2", f"said {index}"):
+                offering.send(text)
+            expected = ["old 1", "old 2", "said 0"] if index == 0 else ["said 1"]
+            for member in listening:
+                self.assertEqual(member.receive_some(len(expected)), expected)
+        for index, node in enumerate(nodes):
+            late = self.member(node, f"late {index}", history=4)
+            self.assertEqual(late.receive_some(4), ["old 1", "old 2", "said 0", "said 1"])
+
     def test_as_one(self) -> None:
         """Members of different servers hear each other, find one history, and cannot have the same uid."""
         one, other = self.node(), self.node()

@@ -16,7 +16,7 @@ import brotli
 from tests.web.sitefiles import SECRET, SiteFilesTestCase
 from tests.web.test_files import NOT_SERVED
 
-from .parts import debian_program
+from .parts import debian_program, shared_libraries
 from .processes import WAIT, Server, server_environ
 from .support import SECURE, IntegrationTestCase
 
@@ -179,15 +179,14 @@ class LoadTests(SitesTestCase):
 
     def test_wrk(self) -> None:
         """While wrk asks as fast as it can every answer is right, and two members lose nothing."""
-        wrk = debian_program("wrk", "wrk")
+        wrk = debian_program("wrk", "wrk", "libluajit-5.1-2")
         self.write("localhost/app.js", SCRIPT)
         self.write("localhost/large.bin", bytes(1_000_000))
         server = self.serve()
         alice, bob = (self.member(server, uid, history=0) for uid in ("alice", "bob"))
         for path, headers in (("/", ()), ("/app.js", ("-H", "Accept-Encoding: br")), ("/large.bin", ())):
-            load = self.start(
-                [str(wrk), "-t1", "-c8", "-d1s", *headers, f"https://localhost:{server.port}{path}"], self.root
-            )
+            command = [str(wrk), "-t1", "-c8", "-d1s", *headers, f"https://localhost:{server.port}{path}"]
+            load = self.start(command, self.root, shared_libraries(wrk))
             sent = 0
             while load.is_running or not sent:
                 alice.send(f"message {sent}")

@@ -89,18 +89,20 @@ class WatchingContract(Contract):
 
     def test_stopping(self) -> None:
         """A server that drains its members says that it is stopping, until it has ended."""
-        server = self.watched()
+        server = self.watched("--drain", "3600")
         port = self.admin_port(server)
         self.assertEqual(self.ask(port, "/readyz"), (200, "ready\n"))
         where = f"tcp:{port}"
         self.assertEqual(self.health(server, "--admin", where), (0, "ready\n"))
-        self.raw_member(server, "stubborn")
+        for uid in ("told at once", "told in half an hour"):
+            self.raw_member(server, uid, history=0)
         server.signal(signal.SIGTERM)
         server.expect(r"SIGTERM")
         self.assertEqual(self.ask(port, "/readyz"), (503, "stopping\n"))
         self.assertEqual(self.ask(port, "/livez"), (200, "alive\n"))
         self.assertEqual(self.health(server, "--admin", where), (1, "stopping\n"))
         self.assertEqual(self.health(server, "--live", "--admin", f"http://localhost:{port}"), (0, "alive\n"))
+        server.signal(signal.SIGTERM)  # the second one ends it
         server.wait()
         line = f"mles-tx health: nobody answers on 127.0.0.1:{port}: Connection refused\n"
         self.assertEqual(self.health(server, "--admin", where), (1, line))

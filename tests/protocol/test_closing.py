@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.protocol.closing import NO_FAULT, CloseReason, ProtocolViolation
+from mles_tx.protocol.closing import NO_FAULT, CloseReason, ProtocolViolation, may_retry
 
 #: What RFC 6455 section 7.4 and the IANA registry let an endpoint put into a close frame, below 3000.
 _REGISTERED = {1000, 1001, 1002, 1003, *range(1007, 1015)}
@@ -33,6 +33,7 @@ _KNOWN = {
     "header_history": 4505,
     "header_since": 4506,
     "header_receive": 4507,
+    "header_resync": 4508,
     "auth_required": 4510,
     "auth_wrong": 4511,
     "uid_taken": 4512,
@@ -90,6 +91,15 @@ class CloseReasonTests(SynchronousTestCase):
     def test_labels_and_codes(self) -> None:
         """Logs and clients find the names and codes they know."""
         self.assertEqual({reason.label: reason.code for reason in CloseReason}, _KNOWN)
+
+    def test_may_retry(self) -> None:
+        """A code says by itself whether to try again, also one of somebody else's."""
+        for reason in CloseReason:
+            self.assertEqual(may_retry(reason.code), reason.retry, reason)
+        again = [
+            code for code in (1000, 1003, 1005, 1006, 1008, 1010, 1014, 1015, 3000, 3500, 4499, 4999) if may_retry(code)
+        ]
+        self.assertEqual(again, [1005, 1006, 1014, 1015, 3000, 4499])
 
     def test_no_fault(self) -> None:
         """Who leaves, loses its link or is there when the server ends has done nothing wrong; all others have."""

@@ -14,6 +14,8 @@ from mles_tx.protocol.frames import (
     encode_message,
     encode_pong,
     is_binary,
+    is_message,
+    lone_control,
     payload_of,
     split,
 )
@@ -51,7 +53,27 @@ class MessageTests(SynchronousTestCase):
         """The payload and its type can be read from a frame again, whatever they are."""
         frame = encode_message(payload, binary)
         self.assertEqual(payload_of(frame), payload)
+        self.assertTrue(is_message(frame))
+        self.assertFalse(is_message(frame[:-1]) or is_message(frame + b"x"))
         self.assertIs(is_binary(frame), binary)
+
+
+class NoMessageTests(SynchronousTestCase):
+    """What is no message is not taken for one."""
+
+    def test_others(self) -> None:
+        """Control frames, fragments, masked frames, and what is too short to say what it is."""
+        for frame in (
+            b"",
+            b"\x81",
+            PING,
+            encode_close(1000),
+            b"\x01\x01x",
+            b"\x80\0",
+            b"\x81\x85" + bytes(133),
+            b"\x82~\0",
+        ):
+            self.assertFalse(is_message(frame), frame)
 
 
 class CloseTests(SynchronousTestCase):
@@ -99,6 +121,33 @@ class PingTests(SynchronousTestCase):
     def test_pong_too_long(self) -> None:
         """A pong of 126 bytes does not exist."""
         self.assertRaises(ValueError, encode_pong, b"x" * 126)
+
+
+class LoneControlTests(SynchronousTestCase):
+    """A ping or pong that comes alone."""
+
+    def test_lengths(self) -> None:
+        """It comes out with its payload, whatever the length and the key."""
+        for key in (bytes(4), b"\x37\xfa\x21\x3d", b"\xff" * 4):
+            for size in range(126):
+                payload = bytes(range(100, 100 + size))
+                for opcode in (9, 10):
+                    self.assertEqual(lone_control(raw_frame(0x80 | opcode, payload, key=key)), (opcode == 9, payload))
+
+    def test_left_alone(self) -> None:
+        """Nothing else does: part of one, two, one with flags, without a key, too long, other frames."""
+        ping = raw_frame(0x89, b"ping")
+        for data in (
+            *(ping[:size] for size in range(1, len(ping))),
+            *(ping + b"\x89", ping + ping, b"\x81" + ping),
+            *(raw_frame(first, b"ping") for first in (0x09, 0x0A, 0xC9, 0xA9, 0x99, 0x88, 0x8B, 0x81, 0x82, 0x80)),
+            raw_frame(0x89, b"ping", key=None),
+            raw_frame(0x89, b"x" * 126),
+            raw_frame(0x89, b"ping", octets=2),
+            raw_frame(0x89, b"ping", size=3),
+            raw_frame(0x89, b"ping", size=5),
+        ):
+            self.assertIsNone(lone_control(data), data)
 
 
 class SplitTests(SynchronousTestCase):

@@ -8,17 +8,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mles_tx.protocol import header as module
 from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 from mles_tx.protocol.header import (
     HEADER_SECONDS,
     MAX_FRAGMENTS,
     MAX_HEADER_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_RESYNC,
     MAX_SINCE,
     Header,
     make_header,
     parse_header,
 )
+from tests import examples
 
 _JSON = CloseReason.HEADER_NOT_JSON
 _TWICE = CloseReason.HEADER_DUPLICATE_KEY
@@ -118,7 +121,16 @@ class GoodHeaderTests(_HeaderTests):
         payload = b'{"uid":"alice","channel":"example"}'
         self.assertEqual(
             parse_header(payload, False),
-            Header(uid="alice", channel="example", auth=None, history=None, since=(), receive=True, replay=payload),
+            Header(
+                uid="alice",
+                channel="example",
+                auth=None,
+                history=None,
+                since=(),
+                receive=True,
+                resync=0,
+                replay=payload,
+            ),
         )
 
     def test_everything(self) -> None:
@@ -126,7 +138,11 @@ class GoodHeaderTests(_HeaderTests):
         self.assertEqual(
             parse_header(
                 _fields(
-                    auth="9b3b95527f7c2d80", history=7, since=["00000000000000ff", "FFFFFFFFFFFFFFFF"], receive=False
+                    auth="9b3b95527f7c2d80",
+                    history=7,
+                    since=["00000000000000ff", "FFFFFFFFFFFFFFFF"],
+                    receive=False,
+                    resync=3,
                 ),
                 False,
             ),
@@ -137,14 +153,16 @@ class GoodHeaderTests(_HeaderTests):
                 history=7,
                 since=(255, 2**64 - 1),
                 receive=False,
+                resync=3,
                 replay=b'{"uid":"alice","channel":"example"}',
             ),
         )
 
     def test_null_is_absent(self) -> None:
         """A key of ours with null counts as one that is not there."""
-        header = parse_header(_fields(auth=None, history=None, since=None, receive=None), False)
-        self.assertEqual((header.auth, header.history, header.since, header.receive), (None, None, (), True))
+        header = parse_header(_fields(auth=None, history=None, since=None, receive=None, resync=None), False)
+        found = (header.auth, header.history, header.since, header.receive, header.resync)
+        self.assertEqual(found, (None, None, (), True, 0))
 
     def test_names(self) -> None:
         """All of printable ASCII may stand in a uid and a channel, the space too, of any length."""
@@ -188,6 +206,11 @@ class GoodHeaderTests(_HeaderTests):
         """A member may say whether it wants to receive."""
         for value in (True, False):
             self.assertIs(parse_header(_fields(receive=value), False).receive, value)
+
+    def test_resync(self) -> None:
+        """A member may announce history it holds, as much as any channel could remember."""
+        for value in (0, 1, 200, 999_999):
+            self.assertEqual(parse_header(_fields(resync=value), False).resync, value)
 
 
 class BadHeaderTests(_HeaderTests):
@@ -379,6 +402,11 @@ class BadHeaderTests(_HeaderTests):
         for text in ("0", "1", '"false"', '""', "[]", "{}", "0.0"):
             self.assertEqual(self.refused(_with(f'"receive":{text}')), _RECEIVE, f"{text=}")
 
+    def test_resync(self) -> None:
+        """An announcement that is no whole number, or of more than any channel remembers, is refused."""
+        for text in ("-1", "1000000", "1.0", "1e2", '"1"', "true", "[]", "{}"):
+            self.assertEqual(self.refused(_with(f'"resync":{text}')), CloseReason.HEADER_RESYNC, f"{text=}")
+
 
 class ReplayTests(_HeaderTests):
     """What later joiners see of the first frame."""
@@ -400,6 +428,7 @@ class ReplayTests(_HeaderTests):
             "history": ["0", "200", "null"],
             "since": ["[]", '["0123456789abcdef"]', "null"],
             "receive": ["true", "false", "null"],
+            "resync": ["0", "200", "null"],
         }.items():
             for value in values:
                 for payload in (
@@ -475,7 +504,8 @@ class AnyBytesTests(_HeaderTests):
         self.assertTrue(header.history is None or header.history >= 0)
         self.assertTrue(len(header.since) <= MAX_SINCE and all(0 <= item < 2**64 for item in header.since))
         self.assertIn(header.receive, (True, False))
-        self.assertTrue({"auth", "history", "since", "receive"}.isdisjoint(json.loads(header.replay)))
+        self.assertTrue(0 <= header.resync <= MAX_RESYNC)
+        self.assertTrue({"auth", "history", "since", "receive", "resync"}.isdisjoint(json.loads(header.replay)))
 
     @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
@@ -484,21 +514,78 @@ class AnyBytesTests(_HeaderTests):
         history=st.none() | st.integers(0, 10**9),
         since=st.lists(st.integers(0, 2**64 - 1), max_size=MAX_SINCE),
         receive=st.booleans(),
-        more=st.dictionaries(st.sampled_from(("x", "name", "resync", "Auth")), st.text(max_size=5), max_size=3),
+        resync=st.integers(0, MAX_RESYNC),
+        more=st.dictionaries(st.sampled_from(("x", "name", "Resync", "Auth")), st.text(max_size=5), max_size=3),
     )
     def test_good_ones_are_understood(
-        self, uid: str, channel: str, history: int | None, since: list[int], receive: bool, more: dict[str, str]
+        self,
+        uid: str,
+        channel: str,
+        history: int | None,
+        since: list[int],
+        receive: bool,
+        resync: int,
+        more: dict[str, str],
     ) -> None:
         """Every header that keeps the rules is understood as it was meant."""
         digests = [f"{item:016x}" for item in since]
         public = {"uid": uid, "channel": channel} | more
-        private = {"history": history, "since": digests, "receive": receive}
+        private = {"history": history, "since": digests, "receive": receive, "resync": resync}
         header = parse_header(json.dumps(public | private).encode(), False)
         self.assertEqual(
-            (header.uid, header.channel, header.history, header.since, header.receive),
-            (uid, channel, history, tuple(since), receive),
+            (header.uid, header.channel, header.history, header.since, header.receive, header.resync),
+            (uid, channel, history, tuple(since), receive, resync),
         )
         self.assertEqual(json.loads(header.replay), public)
+
+
+@st.composite
+def _nearly_usual(draw: st.DrawFn) -> bytes:
+    """What clients usually send, but for a thing or two."""
+    name = st.text(st.characters(max_codepoint=0x80), max_size=6) | st.sampled_from(('\\"', "\\\\", "\\u0041", "\\"))
+    members = [f'"uid":"{draw(name)}"', f'"channel":"{draw(name)}"']
+    if draw(st.booleans()):
+        members.append(f'"auth":"{draw(st.sampled_from(("", "0", "0123456789abcdef", "x")) | name)}"')
+    if draw(st.integers(0, 9)) == 9:
+        members.append(draw(st.sampled_from(('"uid":"a"', '"auth":null', '"history":0', '"x":1', ""))))
+    if draw(st.integers(0, 9)) == 9:
+        members = draw(st.permutations(members))
+    payload = bytearray("{" + ",".join(members) + "}", "utf-8")
+    if draw(st.integers(0, 4)) == 4:
+        payload[draw(st.integers(0, len(payload) - 1))] = draw(st.integers(0, 255))
+    return bytes(payload)
+
+
+class UsualTests(SynchronousTestCase):
+    """The short cut for what clients nearly always send."""
+
+    def test_taken(self) -> None:
+        """A header without an auth value takes it, and one with it: JSON is not needed for them."""
+
+        def unwanted(payload: bytes) -> None:
+            raise AssertionError(payload)
+
+        self.patch(module, "_any_header", unwanted)
+        for payload in (b'{"uid":"alice","channel":"a b"}', b'{"uid":"!","channel":"~","auth":"9b3b95527f7c2d80"}'):
+            self.assertEqual(parse_header(payload, False).replay, payload.partition(b',"auth"')[0].rstrip(b"}") + b"}")
+
+    @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(300))
+    @given(payload=_nearly_usual())
+    def test_same(self, payload: bytes) -> None:
+        """Whatever a client sends, it is understood as without the short cut."""
+
+        def outcome() -> Header | CloseReason:
+            try:
+                return parse_header(payload, False)
+            except ProtocolViolation as violation:
+                return violation.reason
+
+        short = outcome()
+        patcher = self.patch(module, "_usual_header", lambda payload: None)
+        try:
+            self.assertEqual(short, outcome())
+        finally:
+            patcher.restore()
 
 
 class MakeTests(SynchronousTestCase):
@@ -509,7 +596,7 @@ class MakeTests(SynchronousTestCase):
         for history in (None, 0, 1, 999_999):
             header = make_header("alice", 'exa"mple\\', history)
             payload = b'{"uid":"alice","channel":"exa\\"mple\\\\"}'
-            self.assertEqual(header, Header("alice", 'exa"mple\\', None, history, (), True, payload))
+            self.assertEqual(header, Header("alice", 'exa"mple\\', None, history, (), True, 0, payload))
             self.assertEqual(replace(parse_header(header.replay, False), history=history), header)
 
     def test_what_no_client_could_send(self) -> None:

@@ -19,15 +19,28 @@ _HELLO = b'{"uid":"alice","channel":"example"}'
 _TABLE: dict[tuple[State, Event], State | None] = {
     (State.AWAIT_HEADER, Event.HEADER): State.JOINING,
     (State.AWAIT_HEADER, Event.JOINED): None,
+    (State.AWAIT_HEADER, Event.OFFERING): None,
+    (State.AWAIT_HEADER, Event.OFFERED): None,
     (State.AWAIT_HEADER, Event.CLOSE): State.CLOSED,
     (State.JOINING, Event.HEADER): None,
     (State.JOINING, Event.JOINED): State.LIVE,
+    (State.JOINING, Event.OFFERING): State.RESYNC,
+    (State.JOINING, Event.OFFERED): None,
     (State.JOINING, Event.CLOSE): State.CLOSED,
+    (State.RESYNC, Event.HEADER): None,
+    (State.RESYNC, Event.JOINED): None,
+    (State.RESYNC, Event.OFFERING): None,
+    (State.RESYNC, Event.OFFERED): State.LIVE,
+    (State.RESYNC, Event.CLOSE): State.CLOSED,
     (State.LIVE, Event.HEADER): None,
     (State.LIVE, Event.JOINED): None,
+    (State.LIVE, Event.OFFERING): None,
+    (State.LIVE, Event.OFFERED): None,
     (State.LIVE, Event.CLOSE): State.CLOSED,
     (State.CLOSED, Event.HEADER): None,
     (State.CLOSED, Event.JOINED): State.CLOSED,
+    (State.CLOSED, Event.OFFERING): State.CLOSED,
+    (State.CLOSED, Event.OFFERED): State.CLOSED,
     (State.CLOSED, Event.CLOSE): State.CLOSED,
 }
 
@@ -38,8 +51,9 @@ def _session_in(state: State, key: bytes | None = None) -> Session:
     if state is State.CLOSED:
         session.close()
     elif state is not State.AWAIT_HEADER:
-        session.receive(_HELLO, False)
-        if state is State.LIVE:
+        resync = b',"resync":1}' if state is State.RESYNC else b"}"
+        session.receive(_HELLO[:-1] + resync, False)
+        if state is not State.JOINING:
             session.joined()
     return session
 
@@ -159,6 +173,16 @@ class LaterMessageTests(SynchronousTestCase):
         self.assertEqual([session.receive(b"one", False), session.receive(b"two", True)], [None, None])
         self.assertEqual(session.joined(), [encode_message(b"one", False), encode_message(b"two", True)])
         self.assertEqual(session.receive(b"three", False), encode_message(b"three", False))
+
+    def test_history_that_was_announced(self) -> None:
+        """So many messages as were announced are history, those included that came early; what follows is said now."""
+        session = Session(())
+        session.receive(_HELLO[:-1] + b',"resync":3}', False)
+        session.receive(b"one", False)
+        self.assertEqual(session.joined(), [encode_message(b"one", False)])
+        self.assertEqual((session.count_offered(1), session.state), (1, State.RESYNC))
+        self.assertEqual(session.receive(b"two", True), encode_message(b"two", True))
+        self.assertEqual((session.count_offered(4), session.state), (2, State.LIVE))
 
     def test_nothing_early(self) -> None:
         """Who says nothing while joining has nothing to be published."""

@@ -117,6 +117,18 @@ class RereadTests(SourcesTestCase):
         again = options.reread().config()
         self.assertEqual((again.keys, again.cache), ((b"0ther",), self.directory / "there"))
 
+    def test_another_process(self) -> None:
+        """Another process has the same options, with the files as they were; it does not look for them."""
+        options = self.options('limit = 1\nkey-file = "key"', {}, "--rate-limit 3")
+        config, handed_on = options.config(), options.handed_on()
+        self.file.unlink()
+        (self.directory / "key").unlink()
+        again = Options.resumed(*handed_on, {}).config()
+        self.assertEqual((again.limit, again.rate_limit, again.keys), (1, 3, config.keys))
+        arguments, directory, contents = handed_on
+        wrong = {**contents, self.file: b"limit = 0"}
+        self.assertRaises(ConfigError, Options.resumed, arguments, directory, wrong, {})
+
     def test_pipe(self) -> None:
         """A pipe is read at the start, and once; later it would keep the server waiting, and is refused."""
         path = self.directory / "pipe"

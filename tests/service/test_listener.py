@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from cryptography.x509 import Certificate
 from twisted.internet.task import deferLater
 
+from mles_tx.channels.history import MemoryHistory
+from mles_tx.service.binding import DRAIN_SECONDS
 from mles_tx.service.config import ServerConfig
 from mles_tx.service.pages import bundled_pages
-from mles_tx.service.ports import DRAIN_SECONDS
 from mles_tx.service.resources import descriptor_limit, upstreams_for
 from mles_tx.service.server import MlesService
 from mles_tx.transport import port, websocket
@@ -286,6 +287,32 @@ class DrainTests(DrainTestCase):
         self.assertEqual(close_of(frames[-1])[0], 1001)
         alice.hang_up()
         bob.hang_up()
+        self.assertIsNone(self.successResultOf(stopped))
+
+    def test_what_is_being_stored(self) -> None:
+        """Where what was said is stored first, members are told when it was; not for ever, and not when it hurries."""
+        self.patch(websocket, "CLOSE_SECONDS", 3600.0)
+        member = self.member("alice")
+        self.patch(MemoryHistory, "is_settled", False)
+        stopped = self.service.stopService()
+        self.reactor.pump([0.1] * 5)
+        self.assertEqual(read_frames(member.taken()), [])
+        self.service.listener.abort()
+        self.assertEqual(close_of(read_frames(member.taken())[-1])[0], 1001)
+        self.assertTrue(member.aborted)
+        self.reactor.pump([0.1] * 10)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assert_all_gone()
+
+    def test_what_cannot_be_stored(self) -> None:
+        """When it takes too long members are told all the same."""
+        member = self.member("alice")
+        self.patch(MemoryHistory, "is_settled", False)
+        stopped = self.service.stopService()
+        self.reactor.pump([0.1] * 12)
+        self.assertEqual(close_of(read_frames(member.taken())[-1])[0], 1001)
+        member.hang_up()
+        self.reactor.advance(0)
         self.assertIsNone(self.successResultOf(stopped))
 
 

@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mles_tx.metrics import Metrics
-from mles_tx.service.config import LOG_LEVELS
+from mles_tx.metrics import MAX_DROPPED_ADDRESSES, Metrics
+from mles_tx.service.config import LOG_FORMATS, LOG_LEVELS
 from mles_tx.service.logs import JsonLines, Log, ReadableLines, log_to, stream_writer, twistd_log
 from tests import examples
 
@@ -127,6 +127,49 @@ class LevelTests(LogTestCase):
         for _ in range(2):
             Logger("x", observer=publisher).info("text")
         self.assertEqual(len(written), 2)
+
+
+class BoundTests(LogTestCase):
+    """However much there is to say, and however often."""
+
+    def test_repeated(self) -> None:
+        """The same line a hundred times in a second is written a few times, and then once for all the others."""
+        for log_format in LOG_FORMATS:
+            self.lines.clear()
+            log = self.log(log_format)
+            for number in range(100):
+                log(event("no {what}", what="luck", log_time=1000.0 + number / 1000))
+            self.assertEqual(len(self.lines), 5)
+            log.settle(1002.0)
+            log(event("no {what}", what="luck", log_time=1003.0))
+            self.assertEqual(len(self.lines), 7)
+            if log_format == "json":
+                self.assertEqual(json.loads(self.lines[5])["repeated"], 95)
+                self.assertEqual(json.loads(self.lines[5])["text"], "no luck")
+            else:
+                self.assertTrue(self.lines[5].endswith(b"] no luck (95 more times)\n"), self.lines[5])
+
+    def test_long(self) -> None:
+        """A line that would never end does, and says how much is missing; it stays one line."""
+        text = "x" * 1_000_000
+        for log_format in LOG_FORMATS:
+            self.log(log_format)(event("{text} {n}", text=text, n={str(n): text for n in range(300)}))
+            self.log(log_format)(event("{text}", text=text, log_failure=Failure(ValueError(text))))
+        for line in self.lines:
+            self.assertLess(len(line), 500_000)
+            self.assertIn("more characters", line.decode())
+        for line in self.lines[2:]:
+            self.assertIn("text", json.loads(line))
+
+    def test_all_addresses(self) -> None:
+        """The metrics with as many addresses as there may be are whole."""
+        metrics = Metrics()
+        for number in range(2 * MAX_DROPPED_ADDRESSES):
+            metrics.dropped(f"2001:db8:1111:2222:3333:4444:5555:{number:x}")
+        for log_format in LOG_FORMATS:
+            self.log(log_format)(event("metrics: {metrics}", metrics=metrics.snapshot()))
+        for line in self.lines:
+            self.assertEqual(line.count(b"2001:db8"), MAX_DROPPED_ADDRESSES * (1 + line.startswith(b"{")))
 
 
 class ReadableTests(LogTestCase):

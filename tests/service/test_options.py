@@ -116,6 +116,14 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--history sqlite:/h.db --durability relaxed", {"history": Path("/h.db")}),
     ("--history sqlite:/h.db --durability strict", {"history": Path("/h.db"), "durability": "strict"}),
     ("--history redis://h/1", {"history": RedisAddress("h", database=1)}),
+    (
+        "--history redis://h/1 --workers 1",
+        {"history": RedisAddress("h", database=1), "workers": 1},
+    ),
+    (
+        "--history redis://h/1 --workers 256",
+        {"history": RedisAddress("h", database=1), "workers": 256},
+    ),
     ("--history-max 16", {"history_max": 16}),
     ("--history-max 99999999", {"history_max": 99999999}),
     ("--history-total 1", {"history_total": 1}),
@@ -407,6 +415,16 @@ BAD: tuple[tuple[str, str], ...] = (
         "--domains localhost --listen systemd:index=0 --redirect-listen systemd:index=0",
         "--redirect-listen systemd:index=0: taken already; name each socket once",
     ),
+    ("--workers 0", "--workers '0': give a whole number from 1 to 256"),
+    ("--workers 257", "--workers '257': give a whole number from 1 to 256"),
+    (
+        "--workers 2",
+        "--workers 2: several processes share what is said through Redis; give --history redis://HOST/DB as well",
+    ),
+    (
+        "--workers 2 --history sqlite:/h.db",
+        "--workers 2: several processes share what is said through Redis; give --history redis://HOST/DB as well",
+    ),
     ("--run-as root", "--run-as 'root': that is root; give a user that has no privileges"),
     (
         "--run-as no-such-user",
@@ -567,6 +585,7 @@ class ArgumentTests(OptionsTestCase):
                 "redirect-listen": [],
                 "redirect-port": None,
                 "run-as": None,
+                "workers": None,
                 "staging": 0,
                 "trusted-proxy": [],
                 "wwwroot": None,

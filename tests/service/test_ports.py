@@ -13,8 +13,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from mles_tx.metrics import Metrics
+from mles_tx.service.binding import DRAIN_SECONDS
 from mles_tx.service.config import ServerConfig
-from mles_tx.service.ports import DRAIN_SECONDS, PortService
+from mles_tx.service.ports import PortService
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.door import Door
 from mles_tx.transport.doors import DoorFactory
@@ -178,6 +179,39 @@ class PortServiceTests(SynchronousTestCase):
         self.reactor.advance(0.5)
         self.assertTrue(peer.aborted)
         self.assert_over(service, stopped)
+
+    def test_restart(self) -> None:
+        """Where another process goes on, who was accepted is heard before everybody is told; for a while only."""
+        service = self.start(Service(self.reactor))
+        service.is_restart = True
+        heard, silent = self.connect(service), self.connect(service)
+        service.gone.callback(None)
+        stopped = self.stop(service)
+        heard.receive(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.reactor.pump([0.1] * 5)
+        self.assertEqual((service.told, heard.taken()[:12]), (0, b"HTTP/1.1 404"))
+        self.reactor.pump([0.1] * 20)
+        self.assertEqual((service.told, silent.finished), (1, True))
+        for peer in (heard, silent):
+            peer.hang_up()
+        self.assert_over(service, stopped)
+
+    def test_restart_with_nobody(self) -> None:
+        """There nobody is waited for who has said what it wants."""
+        service = self.start(Service(self.reactor))
+        service.is_restart = True
+        service.gone.callback(None)
+        self.assert_over(service, self.stop(service))
+
+    def test_given(self) -> None:
+        """Sockets that listen already are taken as they are."""
+        bound = socket.create_server(("127.0.0.1", 0))
+        service = Service(self.reactor)
+        service._sockets = [bound]
+        address = bound.getsockname()
+        self.assertEqual(self.start(service).addresses, [address])
+        service.gone.callback(None)
+        self.assert_over(service, self.stop(service))
 
     def test_abort(self) -> None:
         """Who does not want to wait ends it."""

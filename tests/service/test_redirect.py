@@ -9,8 +9,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mles_tx.metrics import Metrics
+from mles_tx.service.binding import DRAIN_SECONDS
 from mles_tx.service.config import ServerConfig
-from mles_tx.service.ports import DRAIN_SECONDS
 from mles_tx.service.redirect import RedirectListener
 from mles_tx.transport import port
 from mles_tx.transport.admission import Admission

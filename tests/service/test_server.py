@@ -315,6 +315,7 @@ class SettingsTests(SynchronousTestCase):
                 ping_interval=5.0,
                 max_missed_pongs=2,
                 rate_limit=9,
+                history_limit=7,
                 origin_allowed=pages_of_this_machine,
             ),
         )
@@ -537,7 +538,7 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(self.service.config, replace(config, port=1))
         self.assertEqual(
             self.service.listener.websocket.settings,
-            Settings((b"s3cret",), 5.0, 2, 9, ListedOrigins(["https://a.test"])),
+            Settings((b"s3cret",), 5.0, 2, 9, config.limit, ListedOrigins(["https://a.test"])),
         )
         self.assertEqual(self.service.listener.spread, 30.0)
         admission = self.service.listener.admission

@@ -11,13 +11,14 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mles_tx.service import turns as module
-from mles_tx.service.turns import lean_turns
+from mles_tx.service.turns import follow_monotonic_time, lean_turns
 
 
 class _End:
@@ -349,3 +350,14 @@ class OtherReactorsTests(SynchronousTestCase):
         lean_turns(one)
         self.assertEqual(other.doIteration.__func__, EPollReactor.doPoll)
         self.assertNotEqual(one.doIteration, other.doIteration)
+
+
+class FollowMonotonicTimeTests(SynchronousTestCase):
+    """The clock of a server's timers."""
+
+    def test_monotonic(self) -> None:
+        """The reactor's time is the machine's, which nobody sets."""
+        reactor: Any = Clock()
+        follow_monotonic_time(reactor)
+        before = time.monotonic()
+        self.assertTrue(before <= reactor.seconds() <= time.monotonic())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mles_tx.stores.faults import FileReplaced, code_of, fault_of, is_corrupt
+from mles_tx.stores.faults import BrokenContentError, FileReplaced, code_of, fault_of, is_corrupt
 
 
 class FaultTests(SynchronousTestCase):
@@ -41,6 +41,13 @@ class FaultTests(SynchronousTestCase):
         ):
             self.assertEqual(str(fault_of(OSError(number, "Permission denied"))), text)
         self.assertEqual(str(fault_of(OSError())), "it cannot be used")
+
+    def test_content(self) -> None:
+        """A file is broken as well when it holds what no server has written, or text that is none."""
+        unreadable = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        for error in (BrokenContentError("x"), unreadable):
+            self.assertTrue(is_corrupt(error))
+            self.assertEqual(str(fault_of(error)), "it is broken")
 
     def test_corrupt(self) -> None:
         """A broken file is told from one that cannot be used."""

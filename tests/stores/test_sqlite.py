@@ -170,6 +170,67 @@ class FaultTests(_SqliteTests):
         other.execute("BEGIN IMMEDIATE")
         return other
 
+    async def change(self, *statements: str) -> None:
+        """Change the file while nobody uses it, as no server would."""
+        await self.end(self.history, self.thread)
+        database = sqlite3.connect(self.path, isolation_level=None)
+        for statement in statements:
+            database.execute(statement)
+        database.close()
+        self.build()
+
+    async def test_damaged_rows(self) -> None:
+        """Rows a disk has changed are left out, and the others are there; what is said goes on."""
+        await self.begin()
+        self.say("1", "2", "3", "4", "5")
+        self.say("x", channel="other")
+        await self.wait()
+        one, two, three, four, _ = (
+            f"WHERE n = (SELECT n FROM messages LIMIT 1 OFFSET {number})" for number in range(5)
+        )
+        await self.change(
+            f"UPDATE messages SET frame = 'text' {one}",
+            f"UPDATE messages SET frame = x'8801' {two}",
+            f"UPDATE messages SET uid = x'00' {three}",
+            f"UPDATE messages SET uid = CAST(x'ff' AS TEXT) {four}",
+            "UPDATE channels SET name = x'00' WHERE name = 'other'",
+        )
+        self.say("6")
+        await self.wait()
+        self.assert_ready()
+        self.assertEqual(await self.stored(), ["4", "5", "6"])
+
+    async def test_impossible_numbers(self) -> None:
+        """A file in which no message could follow is set aside, also when that is found out later."""
+        for statement in (
+            "UPDATE messages SET n = 9223372036854775807 WHERE n = (SELECT max(n) FROM messages)",
+            "UPDATE channels SET last = 9223372036854775807",
+        ):
+            await self.begin()
+            self.say("1")
+            await self.wait()
+            await self.change(statement)
+            self.say("2")
+            await self.wait()
+            self.assert_ready()
+            self.assertEqual(await self.stored(), ["2"])
+            self.assertEqual(len(list(self.directory.glob(f"{self.path.name}.corrupt-*Z"))), 1)
+
+    async def test_unreadable_schema(self) -> None:
+        """A file whose schema is no text any more is set aside like any other broken one."""
+        await self.begin()
+        self.say("1")
+        await self.wait()
+        await self.end(self.history, self.thread)
+        content = self.path.read_bytes()
+        self.assertIn(b"WITHOUT ROWID", content)
+        self.path.write_bytes(content.replace(b"WITHOUT ROWID", b"WITHOUT ROWI\xff"))
+        self.build()
+        self.say("2")
+        await self.wait()
+        self.assert_ready()
+        self.assertEqual(await self.stored(), ["2"])
+
     async def test_locked(self) -> None:
         """While another program has the file locked, messages are delivered and kept, and written later, each once."""
         await self.begin()

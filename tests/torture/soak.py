@@ -29,7 +29,7 @@ from tests.integration.clients import BINARY, CONTINUATION, TEXT, frame
 from tests.integration.processes import Server
 from tests.integration.support import SECURE
 
-from .accounts import Channel, Stay
+from .accounts import Channel, Name, Stay
 from .admin import free_port, metric
 from .findings import Finding, Verdict
 from .pair import Pair
@@ -246,14 +246,17 @@ class Soak:
             uid, channel, recent, last, talker = self._gone.pop(self._chance.randrange(len(self._gone)))
             since = {"since": [f"{digest(payload):016x}" for payload in recent]} if recent else {}
             # Nobody says more than a thousand times who he is.
-            self._enter(uid, channel, talker + 1, since, last if since else -1)
+            # With many of its own in between, the first of these may be forgotten: then all is replayed, as documented.
+            places = [channel.place.get(_name_of(payload), 0) for payload in recent]
+            is_remembered = bool(places) and len(channel.order) - min(places) < _LIMIT // 2
+            self._enter(uid, channel, talker + 1, since, last if is_remembered else None)
 
-    def _enter(self, uid: str, channel: Channel, talker: int, more: Mapping[str, Any], last: int = -1) -> None:
+    def _enter(self, uid: str, channel: Channel, talker: int, more: Mapping[str, Any], last: int | None = -1) -> None:
         heard = len(channel.order)
         stay = Stay(channel, talker)
-        if last >= 0 and heard - last < _LIMIT // 2:
+        if last is not None and last >= 0:
             stay.after, stay.first_at_latest = last, last + 1
-        elif last < 0 and heard:
+        elif heard:
             stay.first_at_latest = heard
         peer = Peer(self._target, uid, channel.name, **more)
         guest = Guest(uid, peer, stay)
@@ -311,19 +314,24 @@ class Soak:
 
 
 def _hear(channel: Channel, payload: bytes) -> None:
+    name = _name_of(payload)
+    if name[0] >= 0:
+        channel.heard(name)
+
+
+def _name_of(payload: bytes) -> Name:
+    """The name of a message; that of one by somebody who breaks rules is (-1, 0)."""
     who, number, *_ = [*payload[:30].split(b" ", 2), b""]
-    if who.isdigit() and number.isdigit():
-        channel.heard((int(who), int(number)))
+    return (int(who), int(number)) if who.isdigit() and number.isdigit() else (-1, 0)
 
 
 def _note(guest: Guest, payload: bytes) -> None:
     if payload.startswith(b"{"):
         return  # a join frame
-    who, number, *_ = [*payload[:30].split(b" ", 2), b""]
-    is_ours = who.isdigit() and number.isdigit()  # else it is of somebody who breaks rules
-    if is_ours:
-        guest.stay.heard.append((int(who), int(number)))
-    if not is_ours or int(who) // 1000 != guest.stay.talker // 1000:
+    name = _name_of(payload)
+    if name[0] >= 0:
+        guest.stay.heard.append(name)
+    if name[0] // 1000 != guest.stay.talker // 1000:
         guest.recent = [*guest.recent[-7:], payload]
 
 

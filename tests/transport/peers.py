@@ -38,7 +38,8 @@ class ConnectionTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.registry = ChannelRegistry(self.clock, MemoryHistory(self.clock, limit=200))
+        self.history = MemoryHistory(self.clock, limit=200)
+        self.registry = ChannelRegistry(self.clock, self.history)
         self.factory = MlesFactory(self.clock, self.registry, self.settings)
 
     def connect(self) -> Peer:

@@ -1,8 +1,11 @@
 """Ports driven by hand: real sockets on free loopback ports, without a reactor."""
 
 import errno
+import fcntl
 import select
 import socket
+import sys
+import termios
 from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -18,6 +21,11 @@ from mles_tx.transport.tcp import Preface
 __all__ = ["LOOPBACK", "ListeningPortTestCase", "Recorder", "SocketTestCase"]
 
 LOOPBACK = "127.0.0.1"
+
+
+def unacknowledged(connected: socket.socket) -> int:
+    """Bytes the kernel has not got rid of yet: they may still be on their way, also on this machine (tcp(7))."""
+    return int.from_bytes(fcntl.ioctl(connected, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 class SocketTestCase(SynchronousTestCase):
@@ -120,7 +128,8 @@ class ListeningPortTestCase(SocketTestCase):
     def turn(self, client: socket.socket, transport: Any) -> bytes | None:
         """What a reactor does next: wait, let the connection write, and read what came; None: nothing will."""
         writing = [transport] if self.is_writing(transport) else []
-        readable, writable, _ = select.select([client], writing, [], 20 if writing else 0)
+        is_on_its_way = transport.connected and unacknowledged(transport.socket) > 0
+        readable, writable, _ = select.select([client], writing, [], 20 if writing else 0.05 if is_on_its_way else 0)
         if writable:
             reason = transport.doWrite()
             if reason is not None:
@@ -128,7 +137,7 @@ class ListeningPortTestCase(SocketTestCase):
                 transport.connectionLost(Failure(reason))
         if readable:
             return client.recv(1 << 20)
-        return b"" if writing else None
+        return b"" if writing or is_on_its_way else None
 
     def drain(self, client: socket.socket, transport: Any) -> bytes:
         """Read and write in turn until everything that waits is with the client."""

@@ -1,6 +1,10 @@
 """Members: joining, the rate, pings, one uid twice, those that do not read."""
 
+import gc
 import json
+import re
+import weakref
+from dataclasses import replace
 from typing import Any
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -11,9 +15,10 @@ from mles_tx.channels.member import IMember
 from mles_tx.channels.registry import ChannelRegistry
 from mles_tx.protocol.auth import auth_value
 from mles_tx.protocol.closing import CloseReason
+from mles_tx.protocol.extensions import CAUGHT_UP, parse_extensions
 from mles_tx.transport.connection import PROBE_SECONDS, MlesConnection, Settings
 from mles_tx.transport.connections import MlesFactory
-from tests.wire import Frame, client_frame, close_of, header, upgrade
+from tests.wire import Frame, client_frame, close_of, header, read_frames, upgrade
 
 from .peers import ConnectionTestCase
 
@@ -129,6 +134,30 @@ class FirstFrameTests(ConnectionTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(OSError)))
         self.assertClosed(alice, CloseReason.INTERNAL_ERROR)
         self.assertEqual(([], 0), (list(self.registry.members), self.factory.metrics.total_messages_received))
+
+
+class GarbageTests(ConnectionTestCase):
+    """What a connection leaves behind."""
+
+    def test_nothing_to_look_for(self) -> None:
+        """A connection that is gone is gone at once: Python need not look for it among all that is in use, which took a
+        thirtieth of a join."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for how in ("lost", "left", "refused", "slow"):
+            peer = self.join("alice", channel=how) if how != "refused" else self.open()
+            if how == "left":
+                peer.receive(client_frame(8, b"\x03\xe8"))
+            elif how == "refused":
+                peer.receive(header("", ""))
+            elif how == "slow":
+                peer.full = True
+                peer.connection.write(b"waits")
+                peer.connection.write(b"behind it")
+            connection = weakref.ref(peer.connection)
+            peer.hang_up()
+            del peer.protocol, peer.connection  # as Twisted's transports do
+            self.assertIsNone(connection(), how)
 
 
 class LogTests(ConnectionTestCase):
@@ -304,6 +333,121 @@ class RateTests(ConnectionTestCase):
         self.end_turn()
         self.factory.stop()
         self.assertEqual([], self.clock.getDelayedCalls())
+
+
+class ResyncTests(ConnectionTestCase):
+    """Members who hold history."""
+
+    settings = Settings(history_limit=200)
+
+    def found(self) -> list[bytes]:
+        """What somebody is sent who joins now."""
+        zoe = self.open()
+        zoe.receive(header("zoe", history=9999))
+        found = zoe.messages()
+        zoe.hang_up()
+        return found
+
+    def test_taken(self) -> None:
+        """So many messages as were announced are history, however they come; what follows is said as ever."""
+        for whole in (True, False):
+            channel = f"whole {whole}"
+            bob, alice = self.join("bob", channel), self.open()
+            frames = [client_frame(1, b"one"), client_frame(2, b"two" * 2000), client_frame(1, b"three")]
+            more = client_frame(1, b"four")
+            first = header("alice", channel, resync=3)
+            for part in [first + b"".join(frames) + more] if whole else [first, *frames, more]:
+                alice.receive(part)
+            self.end_turn()
+            self.assertEqual([b"one", b"two" * 2000, b"three", b"four"], bob.messages())
+            self.assertEqual(
+                ["", "", "", "alice"],
+                [message.uid for message in self.history._logs[channel] if not message.is_join],
+            )
+        self.assertEqual(8, self.factory.metrics.total_messages_received)
+
+    def test_not_needed(self) -> None:
+        """Where there are messages they are ignored, and what follows them is heard."""
+        bob, alice = self.join("bob"), self.open()
+        bob.receive(client_frame(1, b"there already"))
+        alice.receive(header("alice", resync=2) + client_frame(1, b"one") + client_frame(2, b"two"))
+        alice.receive(client_frame(1, b"new"))
+        self.end_turn()
+        self.assertEqual([b"new"], bob.messages())
+        self.assertEqual([b"there already", b"new"], self.found())
+        self.assertEqual(2, self.factory.metrics.total_messages_received)
+
+    def test_goes_in_the_middle(self) -> None:
+        """Who goes before all of it has come leaves what has come, and nothing is amiss."""
+        alice = self.open()
+        alice.receive(header("alice", resync=3) + client_frame(1, b"one"))
+        alice.hang_up()
+        self.end_turn()
+        self.assertEqual([b"one"], self.found())
+
+    def test_rate(self) -> None:
+        """As much as a channel remembers is read at once, taken or not; what is more, at the rate like anything."""
+        for channel in ("empty", "empty"):
+            alice = self.open()
+            alice.receive(header("alice", channel, resync=700) + client_frame(1, b"x") * 700)
+            self.end_turn()
+            self.assertEqual("producing", alice.producerState)
+            alice.receive(client_frame(1, b"x") * 200)
+            self.assertEqual("paused", alice.producerState)
+            alice.hang_up()
+        large = self.open()
+        large.receive(header("large", resync=200) + client_frame(2, bytes(1_000_000)) * 100)
+        large.receive(client_frame(2, bytes(1_000_000)) * 100)
+        self.assertEqual("producing", large.producerState)
+        large.receive(client_frame(1, b"x") * 320)
+        self.assertEqual("paused", large.producerState)
+
+    def test_said_beforehand(self) -> None:
+        """A server says in its answer that it takes history, how much of it, and which run of it this is."""
+        answers = []
+        for limit in (200, 300):
+            self.factory.change(replace(self.factory.settings, history_limit=limit))
+            peer = self.connect()
+            peer.receive(upgrade())
+            found = re.search(rb"\r\nMles-Extensions: ([^\r]*)\r\n", peer.taken())
+            assert found is not None
+            extensions = parse_extensions(found[1].decode())
+            assert extensions is not None
+            self.assertIn("resync", extensions.keys)
+            answers.append((extensions.limit, extensions.run))
+        self.assertEqual([200, 300], [limit for limit, _ in answers])
+        self.assertEqual(answers[0][1], answers[1][1])
+        other = MlesFactory(self.clock, self.registry, self.settings)
+        self.assertNotIn(answers[0][1], other.headers["Mles-Extensions"])
+
+    def test_caught_up(self) -> None:
+        """Who asks with a ping whether it has caught up is answered behind its history, others as ever ahead of it."""
+        alice = self.join("alice")
+        alice.receive(client_frame(2, bytes(200_000)) * 3)
+        self.end_turn()
+        bob = self.open()
+        bob.full = True
+        bob.receive(header("bob") + client_frame(9, CAUGHT_UP) + client_frame(9, b"x"))
+        seen: list[Frame] = []
+        data = b""
+        while True:
+            data += bob.taken()
+            if data.endswith(b"\x8a\x0a" + CAUGHT_UP):
+                break
+            bob.drained()
+        seen = read_frames(data)
+        self.assertEqual(Frame(10, CAUGHT_UP), seen[-1])
+        self.assertEqual(3, [frame.opcode for frame in seen].count(2))
+        self.assertLess(seen.index(Frame(10, b"x")), len(seen) - 1)
+
+    def test_caught_up_while_joining(self) -> None:
+        """Asked while somebody else's sign of life is waited for, it is answered when the history has been sent."""
+        self.join("alice").receive(client_frame(1, b"one"))
+        second = self.open()
+        second.receive(header("alice", history=5) + client_frame(9, CAUGHT_UP))
+        self.assertEqual([], second.frames())
+        self.clock.advance(4)
+        self.assertEqual([Frame(1, b"one"), Frame(10, CAUGHT_UP)], second.frames())
 
 
 class UnlimitedTests(ConnectionTestCase):

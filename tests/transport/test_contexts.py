@@ -131,6 +131,19 @@ class HelloTests(TLSTestCase):
             self.assertEqual(refused, list(BAD_SUITES))
             self.assertEqual(self.answer(made, TLS_1_2, BAD_SUITES), (ALERT, FATAL, HANDSHAKE_FAILURE))
 
+    def test_preferred_suite(self) -> None:
+        """Of several good ones it is the one with the short keys, but for who has no instructions for AES: that is told
+        by what stands first."""
+        made = make("localhost")
+        short, long, chacha = ECDSA_SUITES
+        for offered, chosen in (
+            ((short, long, chacha), short),
+            ((long, chacha, short), short),
+            ((chacha, long, short), chacha),
+            ((long, chacha), long),
+        ):
+            self.assertEqual(self.answer(made, TLS_1_2, offered), (SERVER_HELLO, TLS_1_2, chosen))
+
     def test_groups(self) -> None:
         """Each of the groups everybody knows is agreed to, and no other (Mozilla's "intermediate")."""
         made = make("localhost", key=rsa.generate_private_key(65537, 2048))  # it binds the client to no group
@@ -215,6 +228,19 @@ class Client:
         return names_of(load_der_x509_certificate(der))
 
 
+def connect(context: SSL.Context, server: Memory) -> SSL.Connection:
+    """pyOpenSSL's client, when it has shaken hands."""
+    client = SSL.Connection(context, None)
+    client.set_connect_state()
+    while True:
+        try:
+            client.do_handshake()
+            return client
+        except SSL.WantReadError:
+            server.receive(client.bio_read(65536))
+            client.bio_write(server.taken())
+
+
 class ConnectionTests(TLSTestCase):
     """Whole connections."""
 
@@ -233,6 +259,20 @@ class ConnectionTests(TLSTestCase):
             client = self.connect(trusted=self.made, newest=newest)
             self.assertEqual(client.tls.version(), spoken)
             self.assertEqual(client.say(b"hello"), b"hello")
+
+    def test_preferred_suite(self) -> None:
+        """So it is with TLS 1.3."""
+        libssl: Any = SSL
+        aes_128, aes_256, chacha = "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"
+        for offered, chosen in (
+            ((aes_256, chacha, aes_128), aes_128),
+            ((chacha, aes_256, aes_128), chacha),
+            ((aes_256, chacha), aes_256),
+        ):
+            context = SSL.Context(SSL.TLS_METHOD)
+            libssl._lib.SSL_CTX_set_ciphersuites(context._context, ":".join(offered).encode())
+            client = connect(context, self.serve(self.certificates))
+            self.assertEqual((client.get_cipher_version(), client.get_cipher_name()), ("TLSv1.3", chosen))
 
     def test_not_compressed(self) -> None:
         """Nothing is compressed: that would tell what is inside."""
@@ -284,17 +324,7 @@ class ConnectionTests(TLSTestCase):
         self.certificates._default = make_context(
             [leaf.certificate, middle.certificate, root.certificate], usable(leaf)
         )
-        transport = self.serve(self.certificates)
-        context = SSL.Context(SSL.TLS_METHOD)
-        client = SSL.Connection(context, None)
-        client.set_connect_state()
-        while True:
-            try:
-                client.do_handshake()
-                break
-            except SSL.WantReadError:
-                transport.receive(client.bio_read(65536))
-                client.bio_write(transport.taken())
+        client = connect(SSL.Context(SSL.TLS_METHOD), self.serve(self.certificates))
         chain = client.get_peer_cert_chain()
         assert chain is not None
         shown = [certificate.to_cryptography().public_bytes(Encoding.PEM) for certificate in chain]

@@ -5,9 +5,12 @@ import socket
 from typing import Any
 from unittest import skipUnless
 
+from twisted.internet.address import IPv6Address
+from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 
 from mles_tx.metrics import Metrics
+from mles_tx.transport import port as module
 from mles_tx.transport.admission import SURPLUS, Admission
 from mles_tx.transport.port import BindError, bind, has_ipv6
 
@@ -239,6 +242,63 @@ class ListeningPortTests(ListeningPortTestCase):
         self.assertEqual(peers, {client.getsockname()[1] for client in clients})
         for recorder in self.built:
             self._lose(recorder.transport)
+
+    def test_failure(self) -> None:
+        """When something goes wrong with one, the others are let in all the same."""
+        for _ in range(3):
+            self.dial(self.number)
+        factory: Any = self.port.factory
+        build, failures = factory.buildProtocol, [RuntimeError("made for this test")]
+
+        def fail_once(address: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return build(address)
+
+        self.patch(factory, "buildProtocol", fail_once)
+        while len(self.built) < 2:
+            self.port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        for recorder in self.built:
+            self._lose(recorder.transport)
+
+    def test_not_all_in_a_turn(self) -> None:
+        """A crowd is let in over several turns, so that those who talk have theirs in between."""
+        crowd = 2 * module._ACCEPTS
+        for _ in range(crowd):
+            self.dial(self.number)
+        self.port.doRead()
+        self.assertLessEqual(len(self.built), module._ACCEPTS)
+        while len(self.built) < crowd:
+            self.port.doRead()
+        for recorder in self.built:
+            self._lose(recorder.transport)
+
+    def test_no_descriptors(self) -> None:
+        """When descriptors run out, that is left to Twisted, which has one in reserve."""
+        asked: list[Any] = []
+
+        class Exhausted:
+            """A socket that cannot accept."""
+
+            def accept(self) -> None:
+                raise OSError(errno.EMFILE, "made for this test")
+
+        self.patch(self.port, "socket", Exhausted())
+        self.patch(Port, "doRead", lambda port: asked.append(port))
+        self.port.doRead()
+        self.assertEqual(asked, [self.port])
+
+    def test_link_local_address(self) -> None:
+        """An address that is one of an interface names it."""
+        peers: list[Any] = []
+        self.patch(self.port.factory, "buildProtocol", peers.append)
+        self.patch(socket, "getnameinfo", lambda address, flags: (f"{address[0]}%if{address[3]}", "1"))
+        self.patch(self.port, "_addressType", IPv6Address)
+        for address in (("fe80::1", 1, 0, 7), ("::1", 2, 0, 0)):
+            with socket.socket() as connected:
+                self.port._take(connected, address)
+        self.assertEqual([(peer.host, peer.port) for peer in peers], [("fe80::1%if7", 1), ("::1", 2)])
 
 
 class CountingTests(ListeningPortTestCase):

@@ -1,7 +1,9 @@
 """TLS on the socket, driven by hand, with a real client; and the share of handshakes."""
 
+import os
 import select
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import INegotiated, ISSLTransport
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -145,12 +148,62 @@ class RealClientTests(TLSTestCase):
         transport.write(b"too late")
         self.assertNotIn(transport, (*self.reactor.getReaders(), *self.reactor.getWriters()))
 
+    def test_early_end(self) -> None:
+        """What was written before the handshake arrives when the end was asked for before it, and the end behind it."""
+        client, transport = self.connect()
+        client.setblocking(False)
+        transport.write(b"first and last")
+        transport.loseConnection()
+        connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), client)
+        connection.set_connect_state()
+        self.until(transport, connection.do_handshake)
+        self.assertEqual(self.until(transport, lambda: connection.recv(100)), b"first and last")
+        self.assertRaises(SSL.ZeroReturnError, self.until, transport, lambda: connection.recv(100))
+
     def test_no_timer(self) -> None:
         """Connections come and go without a timer that stays."""
         _, transport = self.meet()
         transport.abortConnection()
         self.reactor.advance(0)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def vanish(self, client: SSL.Connection) -> None:
+        """The client's system resets the connection, in the middle of whatever was being said."""
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sock_shutdown(socket.SHUT_WR)
+        os.close(client.detach())
+
+    def test_vanished(self) -> None:
+        """A peer vanishes while it is written to, in small or large pieces, read from, or told goodbye: the others are
+        read and written to as ever, also where OpenSSL blames the next connection for what is left in its queue."""
+        openssl: Any = SSL
+        other_client, other = self.meet()
+        for number, act in enumerate(
+            (
+                lambda transport: transport.write(b"small"),
+                lambda transport: transport.write(b"x" * 100_000),
+                lambda transport: transport.writeSequence([b"a", b"b"]),
+                lambda transport: transport.loseConnection(),
+                lambda transport: transport.connectionLost(Failure(ConnectionDone())),
+                lambda transport: transport.doRead(),
+            )
+        ):
+            for times in (1, 2, 3):
+                client, transport = self.meet()
+                self.vanish(client)
+                for _ in range(times):
+                    if transport.connected:
+                        act(transport)
+                    if transport.connected and self.is_writing(transport):
+                        self.write(transport)
+                self.assertEqual(openssl._lib.ERR_peek_error(), 0, f"{number=} {times=}")
+                self.assertIsNone(other.doRead(), f"{number=} {times=}")
+        other_client.send(b"hello")
+        self.read_all(other)
+        self.assertTrue(other.connected)
+        self.assertEqual(other.protocol.received, b"hello")
+        other.write(b"answer")
+        self.assertEqual(self.until(other, lambda: other_client.recv(100)), b"answer")
 
 
 class HandshakeStepsTests(SynchronousTestCase):

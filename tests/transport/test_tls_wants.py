@@ -37,9 +37,6 @@ class Scripted:
 
     # -- as pyOpenSSL
 
-    def do_handshake(self) -> None:
-        self._answer("do_handshake", None)
-
     def send(self, data: Any) -> int:
         taken: int = self._answer("send", len(data))
         self.sent.append(bytes(data[:taken]))
@@ -65,6 +62,16 @@ class Scripted:
     # -- as OpenSSL
 
     @staticmethod
+    def do_handshake(ssl: "Scripted") -> int:
+        """SSL_do_handshake(3)"""
+        try:
+            ssl._answer("do_handshake", None)
+        except SSL.Error as fault:
+            ssl._fault = fault
+            return -1
+        return 1
+
+    @staticmethod
     def read(ssl: "Scripted", memory: Any, size: int) -> int:
         """SSL_read(3)"""
         try:
@@ -87,9 +94,14 @@ class Scripted:
     @staticmethod
     def get_error(ssl: "Scripted", result: int) -> int:
         """SSL_get_error(3)"""
-        if isinstance(ssl._fault, SSL.WantReadError):
-            return tls._WANT_READ
-        return tls._WANT_WRITE if isinstance(ssl._fault, SSL.WantWriteError) else 1
+        for kind, error in (
+            (SSL.WantReadError, tls._WANT_READ),
+            (SSL.WantWriteError, tls._WANT_WRITE),
+            (SSL.ZeroReturnError, tls._ZERO_RETURN),
+        ):
+            if isinstance(ssl._fault, kind):
+                return error
+        return 1
 
 
 class ScriptedTests(TLSTestCase):
@@ -100,6 +112,7 @@ class ScriptedTests(TLSTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.patch(SSL, "Connection", lambda context, connection: self.tls)
+        self.patch(tls, "_ssl_do_handshake", Scripted.do_handshake)
         self.patch(tls, "_ssl_read", Scripted.read)
         self.patch(tls, "_ssl_write", Scripted.write)
         self.patch(tls, "_ssl_get_error", Scripted.get_error)
@@ -111,6 +124,7 @@ class ScriptedTests(TLSTestCase):
         self.tls = Scripted()
         client, transport = self.connect()
         self.read(transport)
+        transport._lone_reads = 0  # as after the first messages
         self.tls.calls.clear()
         self.tls.answers.update(answers)
         return client, transport
@@ -247,6 +261,13 @@ class ScriptedTests(TLSTestCase):
         if self.is_writing(transport):
             self.write(transport)
         self.assertEqual(self.tls.calls, ["shutdown"])
+
+    def test_no_goodbye_to_nobody(self) -> None:
+        """A peer that went without a word, or broke the rules, is not told goodbye: there is nobody to hear it."""
+        for fault in (SSL.SysCallError(-1, "Unexpected EOF"), SSL.Error()):
+            _, transport = self.meet(recv=[fault])
+            self.read(transport)
+            self.assertEqual((self.tls.calls, transport.connected), (["recv"], 0))
 
     def test_part_of_a_write(self) -> None:
         """What OpenSSL takes a part of goes on behind that part, in records of the largest size."""

@@ -12,7 +12,7 @@ from mles_tx.transport import websocket as module
 from mles_tx.transport.connection import MlesConnection, Settings
 from mles_tx.transport.connections import MlesFactory
 from mles_tx.transport.origins import pages_of_this_machine
-from mles_tx.transport.upgrade import Upgrade, refusing, usual_upgrade
+from mles_tx.transport.upgrade import Upgrade, any_usual_upgrade, refusing, usual_upgrade
 from tests import examples
 from tests.wire import client_frame, header, upgrade
 
@@ -53,11 +53,11 @@ class UsualTests(SynchronousTestCase):
 
     def test_plain(self) -> None:
         """A client that says no more than it has to."""
-        self.assertEqual(usual_upgrade(upgrade()), Upgrade(_KEY, ["mles-websocket"], None))
+        self.assertEqual(usual_upgrade(upgrade()), Upgrade(_KEY.encode(), ("mles-websocket",), None))
 
     def test_browser(self) -> None:
         """A browser, which says much more."""
-        expected = Upgrade(_KEY, ["chat", "mles-websocket"], "https://mles.example:8443")
+        expected = Upgrade(_KEY.encode(), ("chat", "mles-websocket"), "https://mles.example:8443")
         self.assertEqual(usual_upgrade(_BROWSER), expected)
 
     def test_variants(self) -> None:
@@ -76,23 +76,55 @@ class UsualTests(SynchronousTestCase):
             upgrade('X-Anything: \x7e()<>@,;:\\"/[]?={} at all', "empty:"),
         ]
         for request in requests:
-            self.assertEqual(usual_upgrade(request), Upgrade(_KEY, ["mles-websocket"], None), request)
+            self.assertEqual(usual_upgrade(request), Upgrade(_KEY.encode(), ("mles-websocket",), None), request)
 
     def test_protocols(self) -> None:
         """What is offered comes out in its order; nothing at all is one empty name."""
         for offered, protocols in (
-            (None, [""]),
-            ("", [""]),
-            ("a", ["a"]),
-            ("b,a , mles-websocket", ["b", "a", "mles-websocket"]),
-            ("MLES-WEBSOCKET", ["MLES-WEBSOCKET"]),
+            (None, ("",)),
+            ("", ("",)),
+            ("a", ("a",)),
+            ("b,a , mles-websocket", ("b", "a", "mles-websocket")),
+            ("MLES-WEBSOCKET", ("MLES-WEBSOCKET",)),
         ):
-            self.assertEqual(usual_upgrade(upgrade(protocol=offered)), Upgrade(_KEY, protocols, None), offered)
+            self.assertEqual(usual_upgrade(upgrade(protocol=offered)), Upgrade(_KEY.encode(), protocols, None), offered)
 
     def test_origins(self) -> None:
         """An origin comes out as it stands there, whatever it is."""
         for origin in ("null", "file://", "http://[", "", "https://a b"):
-            self.assertEqual(usual_upgrade(upgrade(f"Origin:  {origin} ")), Upgrade(_KEY, ["mles-websocket"], origin))
+            self.assertEqual(
+                usual_upgrade(upgrade(f"Origin:  {origin} ")), Upgrade(_KEY.encode(), ("mles-websocket",), origin)
+            )
+
+
+class RememberedTests(SynchronousTestCase):
+    """Heads that differ from others in their key alone."""
+
+    def test_keys(self) -> None:
+        """Each has its own key, wherever that stands."""
+        for request in (upgrade(), _BROWSER):
+            for key in (b"A" * 22 + b"==", b"+/" * 11 + b"=="):
+                found = usual_upgrade(request.replace(_KEY.encode(), key))
+                assert found is not None
+                self.assertEqual((found.key, found.protocols[-1]), (key, "mles-websocket"))
+
+    def test_unusual(self) -> None:
+        """One that is not usual takes no other's place, with whatever key."""
+        for request in (
+            upgrade(f"Sec-WebSocket-Key: {_KEY}"),
+            upgrade(f"sec-websocket-key: {_KEY}"),
+            upgrade("X: \0"),
+            upgrade().replace(b"\r\n\r\n", b"\r\n") + f"X: y\r\n\r\nSec-WebSocket-Key: {_KEY}\r\n\r\n".encode(),
+            f"Sec-WebSocket-Key: {_KEY}\r\n".encode() + upgrade(),
+        ):
+            for key in (_KEY, _KEY.swapcase()):
+                self.assertIsNone(usual_upgrade(request.replace(_KEY.encode(), key.encode())))
+
+    def test_long(self) -> None:
+        """A very long one is understood as well, and not remembered."""
+        request = upgrade("Cookie: " + "x" * 8000)
+        self.assertIsNotNone(usual_upgrade(request))
+        self.assertEqual(usual_upgrade(request), any_usual_upgrade(request))
 
 
 class UnusualTests(SynchronousTestCase):
@@ -388,6 +420,12 @@ class SameAnswerTests(SynchronousTestCase):
     def test_any_head(self, head: bytes) -> None:
         """Whatever a client asks for, it gets the answer it always got, and the connection is the same from then on."""
         self.compare(head)
+
+    @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(400))
+    @given(head=_heads())
+    def test_remembered(self, head: bytes) -> None:
+        """It makes no difference what others have asked for before."""
+        self.assertEqual(usual_upgrade(head), any_usual_upgrade(head))
 
     def test_each_value(self) -> None:
         """The same for each unusual value, path and header alone."""

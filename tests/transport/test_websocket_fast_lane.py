@@ -64,6 +64,32 @@ class FastLaneTests(SynchronousTestCase):
         heard = [what[2] for what in connection.heard if what[0] == "message"]
         self.assertEqual(heard, [b"a", b"b" * 4096, b"c" * 4097, b"d", b"e"])
 
+    def test_control(self) -> None:
+        """A ping that comes alone or behind messages takes it as well, a second one does not; answers are the same."""
+        connection, wire = self.open()
+        parsed: list[bytes] = []
+        parse = connection._dataReceived
+
+        def note(data: bytes) -> None:
+            parsed.append(data)
+            parse(data)
+
+        self.patch(connection, "_dataReceived", note)
+        ping, pong = client_frame(9, b"x"), client_frame(10)
+        for came, left in (
+            (ping, None),
+            (pong, None),
+            (client_frame(1, b"a") + ping, None),
+            (ping + ping, ping + ping),
+            (ping + pong, ping + pong),
+            (ping[:-1], ping[:-1]),
+            (ping[-1:] + ping, ping[-1:] + ping),
+        ):
+            wire.receive(came)
+            self.assertEqual(parsed.pop() if parsed else None, left, came)
+        wrote = [what[1] for what in connection.heard if what[0] == "wrote"]
+        self.assertEqual(wrote, [b"\x8a\x01x"] * 7)
+
     def test_closed(self) -> None:
         """While it is closed nothing takes it."""
         connection, wire = self.open(fast_lane=False)

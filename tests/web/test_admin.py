@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
+from twisted.internet.defer import Deferred
 
 from mles_tx.web.admin import make_admin_site
 
@@ -95,6 +96,38 @@ class AdminTests(WebTestCase):
         for method in (b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PURGE"):
             reply = self.get(b"/metrics", method=method)
             self.assertEqual((method, reply.status, reply.headers.get("allow")), (method, 405, "GET, HEAD"))
+
+    def test_refreshed(self) -> None:
+        """What has to be asked for first is waited for; whether it lives is not."""
+        asked: list[Deferred[None]] = []
+
+        def refresh() -> "Deferred[None]":
+            asked.append(Deferred())
+            return asked[-1]
+
+        self.site = make_admin_site(self.registry, lambda: self.reasons, refresh=refresh)
+        self.assertEqual((self.get(b"/livez").status, self.get(b"/nothing").status, asked), (200, 404, []))
+        for target in (b"/readyz", b"/metrics"):
+            for method in (b"GET", b"HEAD"):
+                peer = self.connect(self.site)
+                peer.receive(get(target, method=method))
+                self.finish()
+                self.assertEqual(peer.taken(), b"")
+                asked.pop().callback(None)
+                self.finish()
+                self.assertEqual(peer.taken().startswith(b"HTTP/1.1 200 OK"), True)
+                peer.hang_up()
+        peer = self.connect(self.site)
+        peer.receive(get(b"/readyz"))
+        peer.hang_up()
+        asked.pop().callback(None)  # who has gone gets nothing
+        peer = self.connect(self.site)
+        peer.receive(get(b"/readyz"))
+        asked.pop().errback(ValueError("no"))
+        self.finish()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(peer.taken()[:12], b"HTTP/1.1 500")
+        peer.hang_up()
 
     def test_not_kept(self) -> None:
         """No cache keeps an answer, and nobody is told who gives it."""

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from mles_tx.channels.history import Message
-from mles_tx.protocol.frames import split
+from mles_tx.protocol.frames import is_message, split
 
 __all__ = ["BEGINNING", "Batch", "Entry", "author", "decode", "encode", "is_before"]
 
@@ -74,7 +74,7 @@ def decode(body: bytes) -> Batch:
     """The batch of an entry.
 
     Raises:
-        ValueError: it was not written by a node of this version.
+        ValueError: it was not written by a node of this version: what goes to members is what one of them could send.
     """
     head, _, rest = body.partition(b"\n")
     runs, _, data = rest.partition(b"\n")
@@ -87,7 +87,7 @@ def decode(body: bytes) -> Batch:
     for uid, count in zip(fields[::2], fields[1::2], strict=True):
         messages += [Message(frame, uid, 0, is_join) for frame in frames[at : at + int(count)]]
         at += int(count)
-    if left or at != len(frames) or not frames:
+    if left or at != len(frames) or not frames or not all(map(is_message, frames)):
         raise ValueError("an entry that is not whole")
     return Batch(node, number, messages)
 

@@ -24,53 +24,28 @@ from typing import Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Interface
 
 from mles_tx.channels.history import ChannelLog, IReplay, Message
 
 from .backlog import Pending, Place
 from .entries import Batch, Entry, author, decode, is_before
 from .keys import channel_keys
-from .news import Announced
-from .replays import WaitingReplay
+from .news import Announced, HeldNews
+from .node import INode
+from .replays import WaitingReplay, with_more
 from .scripts import LOAD, READ, Script
 from .seam import ILink, LinkDownError, is_unable
 
-__all__ = ["Followed", "INode", "State"]
+__all__ = ["Followed", "State"]
 
 #: Bytes asked for at a time.
 _PAGE_BYTES = 256 * 1024
-
-#: Bytes of announcements that wait while a stream is read; beyond, they are read as well.
-_HELD_BYTES = 4 * 1024 * 1024
 
 #: Nodes whose last number is known: a node that starts anew counts as another one.
 _MAX_NODES = 256
 
 #: Seconds by which our idea of the clock of Redis may be wrong.
 _MARGIN_SECONDS = 0.25
-
-
-class INode(Interface):
-    """What a channel needs of its node."""
-
-    def deliver(channel: str, batch: Sequence[Message]) -> None:
-        """Give a batch to the members."""
-
-    def settled(pending: Pending) -> None:
-        """A batch of this node has passed: nobody waits for it any more."""
-
-    def remembered(change: int) -> None:
-        """Bytes of memory more, or fewer, are taken."""
-
-    def missed(channel: str) -> None:
-        """Messages were dropped from the stream before they were read."""
-
-    def seconds() -> float:
-        """The time."""
-
-    def redis_seconds(seconds: float) -> float | None:
-        """What the clock of Redis shows at a time of ours; None: not known."""
 
 
 class State(Enum):
@@ -120,8 +95,7 @@ class Followed:
         self._is_late = not link.is_up  # whether it is read only some time after it was begun here
         self._place: Place | None = None
         self._seen: dict[str, int] = {}  # by node, the number of its last batch
-        self._held: list[Announced] = []
-        self._held_bytes = 0
+        self._held = HeldNews()
         self._is_behind = False  # something has to be read that is not held
         self._taken: list[Pending] = []  # when the stream was last read, what had to be in it
         self._waiting: list[WaitingReplay] = []
@@ -144,10 +118,7 @@ class Followed:
     def resume(self) -> None:
         """Commands can be given: find out what was missed, or what there is at all."""
         self.is_alone = False
-        if self._is_loaded:
-            self._read()
-        else:
-            self._load()
+        (self._read if self._is_loaded else self._load)()
 
     def pause(self) -> None:
         """They cannot any more. As long as announcements come one by one, none is needed."""
@@ -180,24 +151,22 @@ class Followed:
 
     def replay(self, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
         """What somebody is to be sent who joins now."""
-        behind = [pending for pending in self._own.values() if pending.is_delivered]
+        # Messages that are on their way come when they are delivered; join frames are not delivered to anybody.
+        behind = [pending for pending in self._own.values() if pending.is_delivered or pending.batch[0].is_join]
+
+        def compose() -> IReplay:
+            more = [message for pending in behind if not pending.is_seen for message in pending.batch]
+            return with_more(self.log, more, self._limits).replay(uid, history, since)
+
         if self._is_loaded:
-            return self._compose(behind, uid, history, since)
-        waiting = WaitingReplay(lambda: self._compose(behind, uid, history, since))
+            return compose()
+        waiting = WaitingReplay(compose)
         self._waiting.append(waiting)
         if self.state in (State.ALONE, State.FOLLOWING) and self._link.is_up:
             self._load()
         if self.is_alone:
             self._find_waiting()
         return waiting
-
-    def _compose(self, behind: Sequence[Pending], uid: str, history: int | None, since: Sequence[int]) -> IReplay:
-        more = [message for pending in behind if not pending.is_seen for message in pending.batch]
-        if not more:
-            return self.log.replay(uid, history, since)
-        both = ChannelLog()
-        both.append([*self.log, *more], *self._limits)
-        return both.replay(uid, history, since)
 
     def _find_waiting(self) -> None:
         self._is_late = True
@@ -250,23 +219,15 @@ class Followed:
         return news.epoch == epoch and not is_before(last, news.entry.id)
 
     def _hold(self, news: Announced) -> None:
-        self._held.append(news)
-        self._held_bytes += len(news.entry.body)
-        if self._held_bytes > _HELD_BYTES:
-            self._hold_nothing()
+        if not self._held.hold(news):
             self._is_behind = True
-
-    def _hold_nothing(self) -> None:
-        self._held = []
-        self._held_bytes = 0
 
     def _stand_alone(self) -> None:
         self.state = State.ALONE
-        self._hold_nothing()
+        self._held.take()
 
     def _ask(self, script: Script, keys: Sequence[str], answered: Any, *arguments: Any) -> None:
-        self._asked += 1
-        asked = self._asked
+        asked = self._asked = self._asked + 1
 
         def answer(reply: Any) -> None:
             if asked == self._asked:
@@ -378,22 +339,19 @@ class Followed:
         self._place = epoch, end
         passed = [own for own in self._own.values() if own.place is not None and not is_before(end, own.place)]
         self._lose([*self._taken, *passed])
-        held, was_behind = self._held, self._is_behind
-        self._hold_nothing()
+        held, was_behind = self._held.take(), self._is_behind
         self.state = State.FOLLOWING
         for index, news in enumerate(held):
             if self._is_next(news):
                 self._place = news.epoch, news.entry.id
                 self._pass(news.entry)
             elif not self._is_old(news) and entries:
-                self._held = held[index:]
-                self._held_bytes = sum(len(news.entry.body) for news in self._held)
+                for later in held[index:]:
+                    self._held.hold(later)
                 was_behind = True
                 break
         if was_behind:
             self._read()
-
-    # -- an entry in its turn
 
     def _pass(self, entry: Entry) -> None:
         try:

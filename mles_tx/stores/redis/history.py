@@ -7,16 +7,13 @@ is only a place in the history.
 """
 
 from collections.abc import KeysView, Sequence
-from secrets import token_hex
-from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from mles_tx.channels.claims import IClaims, IHolders
-from mles_tx.channels.deadlines import Deadlines
 from mles_tx.channels.history import (
     DEFAULT_TOTAL_BYTES,
     MAX_CHANNEL_BYTES,
@@ -28,27 +25,16 @@ from mles_tx.channels.history import (
     Message,
 )
 
-from .address import RedisAddress
 from .backlog import Backlog, Pending, Place
-from .followed import Followed, INode, State
+from .followed import Followed, State
 from .keys import channel_announcements, node_key
 from .leases import Leases
-from .link import Link
 from .news import announced
-from .scripts import APPEND, CLAIM, LOAD, READ, RELEASE
+from .node import INode
+from .patience import Patience
 from .seam import ILink, ILinked
 
-__all__ = ["PATIENCE_SECONDS", "RedisHistory", "connect"]
-
-#: Seconds Redis may take for a batch before it is delivered without it.
-PATIENCE_SECONDS = 0.2
-
-#: Seconds it may take for an answer when it is to be relied on again, and between two such looks.
-_PROMPT_SECONDS = 0.1
-_LOOK_SECONDS = 0.25
-
-#: Seconds in which this node itself may have been too slow to read the answer.
-_DOUBT_SECONDS = 0.01
+__all__ = ["RedisHistory"]
 
 #: Seconds between two complaints that Redis is too slow: it may be so again and again.
 _QUIET_SECONDS = 10.0
@@ -58,19 +44,6 @@ _CLOSE_SECONDS = 3.0
 
 #: Places listened to in one command.
 _MANY = 500
-
-
-class _Waited:
-    """An answer of Redis that somebody waits for.
-
-    Attributes:
-        is_passed: whether it has come.
-    """
-
-    __slots__ = ("is_passed",)
-
-    def __init__(self) -> None:
-        self.is_passed = False
 
 
 @implementer(IHistory, IClaims, ILinked, INode)
@@ -115,16 +88,16 @@ class RedisHistory:
         self._followed: dict[str, Followed] = {}
         self._by_announcements: dict[bytes, Followed] = {}
         self._backlog = Backlog(link, node, database, self._limits, self._place, self._taken, self._dropped)
-        self._leases = Leases(clock, link, node, database, lambda: self._is_late, self._timed)
-        self._patience = Deadlines[Pending | _Waited](clock, PATIENCE_SECONDS, self._impatient)
-        self._is_late = False  # whether Redis takes too long
-        self._looking: IDelayedCall | None = None
+        self._leases = Leases(
+            clock, link, node, database, lambda: self._patience.is_late, lambda answer: self._patience.timed(answer)
+        )
+        self._patience = Patience(
+            clock, lambda: link.call("PING"), lambda: self._backlog.oldest, self._go_alone, self._rely_again
+        )
         self._faults = 0
         self._lost_told = 0
         self._told_at: float | None = None
         self._has_told = False
-        self._suspects: list[Pending | _Waited] = []
-        self._judging: IDelayedCall | None = None
         self._ending: list[Deferred[None]] = []  # who waits until nothing waits to be stored
 
     # -- IHistory
@@ -143,7 +116,7 @@ class RedisHistory:
         return Deferred.fromCoroutine(self._close())
 
     def not_ready(self) -> list[str]:
-        if self._link.is_up and self._link.is_hearing and not self._is_late:
+        if self._link.is_up and self._link.is_hearing and not self._patience.is_late:
             return []
         why = self._link.fault or ("it answers too slowly" if self._link.is_up else "not connected yet")
         return [
@@ -157,6 +130,11 @@ class RedisHistory:
     def memory(self) -> int:
         """Bytes of memory that all channels in use here take, about."""
         return self._memory
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was said here was delivered."""
+        return all(pending.is_delivered for own in self._own.values() for pending in own.values())
 
     @property
     def messages(self) -> int:
@@ -176,7 +154,7 @@ class RedisHistory:
         if channel not in self._followed:
             self._follow(channel)
         self._own[channel][pending.number] = pending
-        if self._is_late:
+        if self._patience.is_late:
             pending.is_delivered = True
             self._listener.committed(channel, batch)
         else:
@@ -294,7 +272,7 @@ class RedisHistory:
     def _follow(self, channel: str) -> Followed:
         own = self._own[channel] = {}
         followed = Followed(channel, self._link, self, self._node, self._limits, own)
-        followed.is_alone = self._is_late
+        followed.is_alone = self._patience.is_late
         announcements = channel_announcements(channel, self._database)
         self._followed[channel] = followed
         self._by_announcements[announcements] = followed
@@ -354,34 +332,8 @@ class RedisHistory:
 
     # -- when Redis takes too long
 
-    def _timed(self, answer: "Deferred[Any]") -> "Deferred[Any]":
-        """Look whether an answer comes in time."""
-        waited = _Waited()
-        self._patience.start(waited)
-
-        def came(result: Any) -> Any:
-            waited.is_passed = True
-            self._patience.met(waited)
-            return result
-
-        return answer.addBoth(came)
-
-    def _impatient(self, waited: Pending | _Waited) -> None:
-        # After a pause of our own the answer may be there already, unread.
-        if not self._suspects:
-            self._judging = self._clock.callLater(_DOUBT_SECONDS, self._judge)
-        self._suspects.append(waited)
-
-    def _judge(self) -> None:
-        suspects, self._suspects = self._suspects, []
-        if not all(waited.is_passed for waited in suspects):
-            self._go_alone()
-
     def _go_alone(self) -> None:
         """Redis takes too long: do without its answers until they come in time again."""
-        if self._is_late:
-            return
-        self._is_late = True
         now = self._clock.seconds()
         self._has_told = self._told_at is None or now - self._told_at >= _QUIET_SECONDS
         if self._has_told:
@@ -389,7 +341,6 @@ class RedisHistory:
             self._log.warn("{name} does not answer in time: this server goes on alone", name=self._name)
         if self._link.is_up:
             self._faults += 1  # else it was counted when the link went down
-        self._patience.stop()
         waiting = [pending for own in self._own.values() for pending in own.values() if not pending.is_delivered]
         for pending in sorted(waiting, key=lambda pending: pending.number):
             pending.is_delivered = True
@@ -397,22 +348,9 @@ class RedisHistory:
         for followed in list(self._followed.values()):
             followed.give_up()
         self._leases.give_up()
-        self._looking = self._clock.callLater(_LOOK_SECONDS, self._look)
 
-    def _look(self) -> None:
-        """Find out whether answers come in time again."""
-        self._looking = self._clock.callLater(_LOOK_SECONDS, self._look)
-        asked = self._clock.seconds()
-        self._link.call("PING").addCallbacks(lambda _: self._came(asked), lambda _: None)
-
-    def _came(self, asked: float) -> None:
-        prompt = self._clock.seconds() - _PROMPT_SECONDS
-        oldest = self._backlog.oldest
-        if asked < prompt or (oldest is not None and oldest < prompt) or self._looking is None:
-            return
-        self._looking.cancel()
-        self._looking = None
-        self._is_late = False
+    def _rely_again(self) -> None:
+        """Its answers come in time again."""
         lost, self._lost_told = self._backlog.lost - self._lost_told, self._backlog.lost
         if self._has_told or lost:
             self._log.info(
@@ -447,25 +385,4 @@ class RedisHistory:
             )
         self._patience.stop()
         self._leases.stop()
-        for timer in (self._looking, self._judging):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._looking = self._judging = None
-        self._suspects = []
-        self._is_late = False
         await self._link.stop()
-
-
-def connect(reactor: Any, address: RedisAddress, limit: int, total_bytes: int, node: str | None = None) -> RedisHistory:
-    """The history on a Redis; it is not open yet.
-
-    Args:
-        reactor: who connects.
-        address: where to.
-        limit: messages a channel remembers at most.
-        total_bytes: bytes of memory all channels with members here may take, about.
-        node: who we are; None: a name nobody else has.
-    """
-    node = node or token_hex(6)
-    link = Link(reactor, address, node, (APPEND, LOAD, READ, CLAIM, RELEASE))
-    return RedisHistory(reactor, link, node, str(address), address.database, limit, total_bytes=total_bytes)

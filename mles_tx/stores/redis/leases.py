@@ -168,12 +168,11 @@ class Leases:
                 if question is not None:
                     question.callback(bool(said["alive"]))
             elif "ask" in said:
-                Deferred.fromCoroutine(
-                    self._answer(str(said["from"]), int(said["ask"]), (said["channel"], said["uid"]))
-                ).addErrback(self._failed)
+                answering = self._answer(str(said["from"]), int(said["ask"]), (str(said["channel"]), str(said["uid"])))
+                Deferred.fromCoroutine(answering).addErrback(self._failed)
             elif "taken" in said:
                 self._lose((said["channel"], said["uid"]), said["taken"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             self._log.error("what another node said was not understood")
 
     async def _answer(self, node: str, number: int, key: _Key) -> None:

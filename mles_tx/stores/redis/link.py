@@ -11,24 +11,22 @@ from typing import Any
 
 import hiredis
 import txredisapi
-from OpenSSL.crypto import Error
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, gatherResults, succeed
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .address import RedisAddress
+from .endpoint import CONNECT_SECONDS, endpoint_for
 from .keys import node_announcements, node_key
 from .scripts import Script
 from .seam import ILink, ILinked, LinkDownError
 
-__all__ = ["NODE_SECONDS", "Link", "endpoint_for"]
+__all__ = ["NODE_SECONDS", "Link"]
 
 #: Seconds after which a node that says nothing is taken for dead.
 NODE_SECONDS = 5.0
@@ -37,40 +35,9 @@ NODE_SECONDS = 5.0
 _BEAT_SECONDS = 1.0
 _SILENCE_SECONDS = 2.0
 
-#: Seconds for a connection to come up, and from then on to be usable.
-_CONNECT_SECONDS = 3.0
-
 #: Seconds before a connection is tried again: the first time, and at most.
 _FIRST_DELAY = 0.05
 _MAX_DELAY = 2.0
-
-
-def endpoint_for(reactor: Any, address: RedisAddress) -> IStreamClientEndpoint:
-    """Where to connect to.
-
-    Raises:
-        OSError, ValueError: the file with authorities to trust cannot be used.
-    """
-    if address.path is not None:
-        return UNIXClientEndpoint(reactor, address.path, timeout=_CONNECT_SECONDS)
-    endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=_CONNECT_SECONDS)
-    if not address.tls:
-        return endpoint
-    trust = None
-    if address.ca is not None:
-        pem = address.ca.read_bytes()
-        mark = b"-----END CERTIFICATE-----"
-        trust = trustRootFromCertificates(
-            [_certificate(part + mark) for part in pem.split(mark)[:-1]] or [_certificate(pem)]
-        )
-    return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust), endpoint)
-
-
-def _certificate(pem: bytes) -> Certificate:
-    try:
-        return Certificate.loadPEM(pem)
-    except Error:
-        raise ValueError("no certificate") from None
 
 
 def _packed(*command: Any) -> bytes:
@@ -185,7 +152,7 @@ class _Lane:
                 await self._endpoint.connect(self._factory)
                 connection = self._made
                 assert connection is not None
-                await self.prepare(connection).addTimeout(_CONNECT_SECONDS, self._clock)
+                await self.prepare(connection).addTimeout(CONNECT_SECONDS, self._clock)
                 failures = 0
                 self.connection = connection
                 self._why = self._told = ""

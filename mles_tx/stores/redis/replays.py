@@ -1,13 +1,13 @@
 """A replay that begins before it is known what is remembered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mles_tx.channels.history import IReplay
+from mles_tx.channels.history import ChannelLog, IReplay, Message
 
-__all__ = ["WaitingReplay"]
+__all__ = ["WaitingReplay", "with_more"]
 
 
 @implementer(IReplay)
@@ -40,3 +40,19 @@ class WaitingReplay:
                 pulled.chainDeferred(answer)
             else:
                 answer.callback(pulled)
+
+
+def with_more(log: ChannelLog, more: Sequence[Message], limits: Sequence[int]) -> ChannelLog:
+    """A history with what this node has said behind it, and is not in the stream yet.
+
+    Args:
+        log: the history.
+        more: messages and join frames; a join frame that is not in the stream yet pushes nothing out.
+        limits: messages and bytes that are remembered.
+    """
+    if not more:
+        return log
+    joins = [message.frame for message in more if message.is_join]
+    both = ChannelLog()
+    both.append([*log, *more], limits[0] + len(joins), limits[1] + sum(map(len, joins)))
+    return both

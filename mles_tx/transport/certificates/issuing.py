@@ -72,6 +72,8 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
         http_01: whether `answer` is asked on port 80 of all these names.
         now: the time, with its zone.
         random: a number from 0 to 1.
+        orders: whether certificates are ordered here; if not, another server on the same directory does it, and here
+            its challenges are answered and what has come is served.
         agent: makes requests; None: one that verifies certificates.
 
     Attributes:
@@ -96,9 +98,11 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
         http_01: bool,
         now: Callable[[], datetime] = utc_now,
         random: Callable[[], float] = random_numbers.random,
+        orders: bool = True,
         agent: IAgent | None = None,
     ) -> None:
         self._now = now
+        self._orders = orders
         self._root = cache / "acme" / authority.folder
         self._answers = ChallengeAnswers(self._root / "challenges", reactor, now)
         self._tls_challenges = TLSChallenges(self._answers, now)
@@ -181,6 +185,8 @@ class IssuingService(AcmeIssuingService):  # type: ignore[misc]
     def _check_certs(self) -> None:
         try:
             self.certificates.refresh()
+            if not self._orders:
+                return
             # Who has waited longest comes first: one that always fails has its turn, not each turn.
             for name in sorted(self._standing.names, key=lambda name: self._tried_at.get(name, float("-inf"))):
                 if self._can_be_tried(name):

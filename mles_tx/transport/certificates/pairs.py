@@ -1,6 +1,6 @@
 """A certificate with its private key, read from PEM and looked at before anybody is shown it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -51,16 +51,21 @@ class Pair:
     digest: bytes
 
 
-def pair_from_files(certificate: Path, private_key: Path) -> Pair:
+def pair_from_files(certificate: Path, private_key: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Pair:
     """Read an operator's own files: the certificate with its chain, and the key.
+
+    Args:
+        certificate: the one file.
+        private_key: the other one.
+        read: gives what is in a file, or raises `OSError`.
 
     Raises:
         CertificateError: with the option whose file is at fault.
     """
-    chain = _read("--certificate", certificate)
+    chain = _parse("--certificate", certificate, read)
     if not any(isinstance(item, pem.Certificate) for item in chain):
         raise CertificateError(f"--certificate {certificate}: no PEM certificate in this file")
-    key = _read("--private-key", private_key)
+    key = _parse("--private-key", private_key, read)
     if not any(isinstance(item, pem.PrivateKey) for item in key):
         raise CertificateError(f"--private-key {private_key}: no PEM private key in this file")
     try:
@@ -113,8 +118,8 @@ def _digest(chain: Sequence[Certificate]) -> bytes:
     return sha256(b"".join(certificate.public_bytes(Encoding.DER) for certificate in chain)).digest()
 
 
-def _read(option: str, path: Path) -> list[pem.AbstractPEMObject]:
+def _parse(option: str, path: Path, read: Callable[[Path], bytes]) -> list[pem.AbstractPEMObject]:
     try:
-        return pem.parse(path.read_bytes())
+        return pem.parse(read(path))
     except OSError as error:
         raise CertificateError(f"{option} {path}: {error.strerror}; give a file that can be read") from None

@@ -36,6 +36,13 @@ class EntryTests(SynchronousTestCase):
         for body in (*broken, good.replace(b"\tbob\t1", b""), good.replace(b" 1 -", b" x -"), b"1 node 1 -\na\t0\n"):
             self.assertRaises(ValueError, decode, body)
 
+    def test_no_messages(self) -> None:
+        """Frames no member can send are passed to nobody: closing ones, masked ones, pieces."""
+        good = encode("node", 1, [said("hello")])
+        frame = said("hello").frame
+        for other in (b"\x88" + frame[1:], b"\x01" + frame[1:], frame[:1] + b"\x85" + bytes(0x85), b"\x89\0"):
+            self.assertRaises(ValueError, decode, good.replace(frame, other))
+
     def test_places(self) -> None:
         """Ids are compared as the numbers they are."""
         order = [b"0-0", b"1-0", b"1-2", b"1-10", b"9-9", b"10-0"]

@@ -3,6 +3,7 @@
 from twisted.internet.defer import Deferred
 
 from mles_tx.stores.redis import followed as module
+from mles_tx.stores.redis import news
 from mles_tx.stores.redis.followed import State
 from tests.stores.contract import join_of, read_all
 
@@ -71,7 +72,7 @@ class GapTests(NodesTestCase):
 
     def test_too_much_held(self) -> None:
         """Likewise when more is announced meanwhile than is kept for later."""
-        self.patch(module, "_HELD_BYTES", 100)
+        self.patch(news, "_HELD_BYTES", 100)
         self.patch(module, "_PAGE_BYTES", 100)
         one, other = self.node(), self.node()
         other.link.cut()

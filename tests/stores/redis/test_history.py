@@ -22,7 +22,7 @@ class ContractTests(StoreContract, TestCase):
     """The store on Redis keeps the promises of all stores."""
 
     knows_all = False
-    shows_joins_at_once = False
+    shows_joins_early = True
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -240,7 +240,10 @@ class LeaseTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """What is announced to a node and makes no sense is logged, and nothing else."""
-        for data in (b"", b"{", b"[]", b"1", b'{"ask": 1}', b'{"answer": 99, "alive": true}', b'{"taken": 1}'):
+        infinite = b'{"ask": 1e999, "from": "b", "channel": "example", "uid": "alice"}'
+        lists = b'{"ask": 1, "from": "b", "channel": [], "uid": {}}'
+        others = (infinite, lists, b'{"answer": []}', b"[" * 100_000)
+        for data in (b"", b"{", b"[]", b"1", b'{"ask": 1}', b'{"answer": 99, "alive": true}', b'{"taken": 1}', *others):
             self.server.redis.publish(self.links[0].own_announcements, data)
         self.server.settle()
         self.assertTrue(self.join(self.one))

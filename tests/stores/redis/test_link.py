@@ -1,6 +1,5 @@
 """Tests of the two connections, against a Redis that the test plays."""
 
-from pathlib import Path
 from typing import Any
 
 import hiredis
@@ -12,7 +11,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mles_tx.stores.redis.address import RedisAddress
-from mles_tx.stores.redis.link import Link, endpoint_for
+from mles_tx.stores.redis.link import Link
 from mles_tx.stores.redis.scripts import CLAIM, RELEASE
 from mles_tx.stores.redis.seam import ILink, ILinked, LinkDownError
 
@@ -285,28 +284,3 @@ class LinkTests(SynchronousTestCase):
             self.assertEqual(self.reactor.getDelayedCalls(), [])
             self.reactor.tcpClients.clear()
         self.link.stop()
-
-
-class EndpointTests(SynchronousTestCase):
-    """Where a link goes."""
-
-    def test_kinds(self) -> None:
-        """Over TCP, over TLS, and through a socket of this machine."""
-        reactor = MemoryReactorClock()
-        for address in (RedisAddress("127.0.0.1", 7), RedisAddress("127.0.0.1", 7, tls=True)):
-            endpoint_for(reactor, address).connect(None)  # type: ignore[arg-type]
-            reactor.advance(0)
-            self.assertEqual(reactor.tcpClients.pop()[:2], ("127.0.0.1", 7))
-        endpoint_for(reactor, RedisAddress("", path="/run/r.sock")).connect(None)  # type: ignore[arg-type]
-        self.assertEqual(reactor.unixClients[0][0], "/run/r.sock")
-
-    def test_authority(self) -> None:
-        """A file with authorities has to be there and to hold one."""
-        path = Path(self.mktemp())
-        reactor = MemoryReactorClock()
-        address = RedisAddress("h", tls=True, ca=path)
-        self.assertRaises(OSError, endpoint_for, reactor, address)
-        path.write_text("nothing")
-        self.assertRaises(ValueError, endpoint_for, reactor, address)
-        path.write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
-        self.assertRaises(ValueError, endpoint_for, reactor, address)

@@ -4,9 +4,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mles_tx.channels.history import IReplay
-from mles_tx.stores.redis.replays import WaitingReplay
-from tests.channels.fakes import LateReplay, ListReplay
+from mles_tx.channels.history import ChannelLog, IReplay
+from mles_tx.protocol.frames import payload_of
+from mles_tx.stores.redis.replays import WaitingReplay, with_more
+from tests.channels.fakes import LateReplay, ListReplay, hello, said
+from tests.stores.contract import join_of
 
 
 class WaitingReplayTests(SynchronousTestCase):
@@ -38,3 +40,17 @@ class WaitingReplayTests(SynchronousTestCase):
         self.assertNoResult(pulled)
         found.answer()
         self.assertEqual(self.successResultOf(pulled), [b"12"])
+
+
+class WithMoreTests(SynchronousTestCase):
+    """What is not in the stream yet."""
+
+    def test_behind(self) -> None:
+        """It stands behind the history; messages push out what is oldest, join frames do not."""
+        log = ChannelLog()
+        log.append([said("1"), said("2")], 2, 100)
+        self.assertIs(with_more(log, [], (2, 100)), log)
+        for more, expected in (([said("3")], ["2", "3"]), ([join_of("bob")], ["1", "2", hello("bob").decode()])):
+            found = [payload_of(message.frame).decode() for message in with_more(log, more, (2, 100))]
+            self.assertEqual(found, expected)
+        self.assertEqual(len(log), 2)

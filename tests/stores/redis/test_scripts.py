@@ -56,6 +56,8 @@ class _ScriptTests(SynchronousTestCase):
             self.redis.xadd("log", fields, id=older)
             if b"j" in fields:
                 self.redis.hset("joins", fields[b"j"], older)
+            if self.redis.hget("meta", "last") == entry_id:  # else the next one of this millisecond would be before it
+                self.redis.hset("meta", "last", older)
         self.redis.hset("meta", "swept", 0)
 
 

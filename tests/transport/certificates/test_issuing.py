@@ -66,6 +66,7 @@ class _Case(SynchronousTestCase):
             http_01=http_01,
             now=more.pop("now", self.now),
             random=lambda: 0.5,
+            orders=more.pop("orders", True),
             agent=RequestTraversalAgent(self.authority),
         )
         self.services.append(service)
@@ -223,6 +224,15 @@ class IssuingTests(_Case):
             [status.not_valid_after for status in first.statuses()],
             [status.not_valid_after for status in second.statuses()],
         )
+
+    def test_one_that_does_not_order(self) -> None:
+        """One that leaves ordering to another serves what comes of it, and answers its challenges."""
+        second = self.service("a.test", orders=False)
+        self.advance(6)
+        self.assertEqual((self.orders(), second.is_ready), (0, False))
+        first = self.service("a.test")
+        self.advance(6)
+        self.assertEqual((self.orders(), first.is_ready, second.is_ready), (1, True, True))
 
     def test_modes(self) -> None:
         """All that is kept is the owner's alone."""

@@ -1,0 +1,1 @@
+"""What the bundled page takes from others, and how it gets there."""

@@ -1,0 +1,119 @@
+"""The stores a node is tried with, and what may be expected of each while it is late or broken."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from mles_tx.channels.history import MemoryHistory
+from mles_tx.stores.faults import StoreFault
+from mles_tx.stores.sqlite import SqliteHistory
+from tests.stores.threads import HeldThread
+
+from .expectation import Bounds
+
+if TYPE_CHECKING:
+    from .world import World
+
+__all__ = ["FileStore", "MemoryStore", "Store"]
+
+
+class Store:
+    """What a node remembers with.
+
+    Attributes:
+        history: the store itself.
+        is_exact: whether it remembers no more than has to be, and is never late.
+        delivers_at_once: whether what is said is delivered at the end of the turn.
+        shows_all_joins: whether every join frame that was said before is in a replay, and no other.
+    """
+
+    history: Any
+    is_exact = True
+    shows_all_joins = True
+    delivers_at_once = True
+
+    @property
+    def is_late(self) -> bool:
+        """Whether something may be under way for a reason."""
+        return False
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether it may refuse what is said."""
+        return False
+
+    def recover(self, world: "World") -> None:
+        """Be well again, and do all that waits."""
+        world.pass_time(1)
+
+    def close(self, world: "World") -> None:
+        """Let go of everything."""
+        self.history.close()
+
+
+class MemoryStore(Store):
+    """Messages are remembered as long as the process lives."""
+
+    def __init__(self, clock: Clock, bounds: Bounds) -> None:
+        self.history = MemoryHistory(clock, bounds.messages, bounds.channel_bytes, bounds.total_bytes)
+
+
+class _Disk(HeldThread):
+    """A disk that works when it is told to, and then may fail."""
+
+    is_broken = False
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> "Deferred[Any]":
+        def work() -> Any:
+            if self.is_broken:
+                raise StoreFault("the disk is full")
+            return function(*args, **kwargs)
+
+        return super().call(work)
+
+
+class FileStore(Store):
+    """Messages are in a file, behind a thread that works when it is told to."""
+
+    is_exact = False
+
+    def __init__(self, clock: Clock, bounds: Bounds, path: Path, strict: bool) -> None:
+        self._strict = strict
+        self.shows_all_joins = self.delivers_at_once = not strict
+        self.disk = _Disk()
+        self.history = SqliteHistory(
+            clock,
+            path,
+            bounds.messages,
+            strict=strict,
+            max_bytes=bounds.channel_bytes,
+            total_bytes=bounds.total_bytes,
+            thread=self.disk,
+            wall_clock=lambda: 1_700_000_000.0 + clock.seconds(),
+        )
+        self.history.open()
+
+    @property
+    def is_late(self) -> bool:
+        return bool(self.disk.waiting) or self.disk.is_broken or bool(self.history.not_ready()) or self._strict
+
+    @property
+    def may_refuse(self) -> bool:
+        return self._strict and bool(self.history.not_ready())
+
+    def recover(self, world: "World") -> None:
+        self.disk.is_broken = False
+        for _ in range(30):
+            self.disk.run()
+            world.pass_time(0.5)
+        self.disk.run()
+        world.settle()
+        assert self.history.not_ready() == []
+
+    def close(self, world: "World") -> None:
+        closed = self.history.close()
+        self.disk.run()
+        assert closed.called

@@ -1,0 +1,1 @@
+"""Tests of how the bundled page is made, and of what it is made of."""
