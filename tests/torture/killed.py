@@ -15,6 +15,9 @@ from .program import Option, Probe, Run, main
 #: Seconds of which messages may be missing, relaxed.
 _LATEST = 0.1
 
+#: Seconds a first message may take.
+_PATIENCE = 20.0
+
 
 def kill_again_and_again(run: Run) -> None:
     """Kill it under load; what was delivered has to be in the history of the next one."""
@@ -70,14 +73,16 @@ def _load_and_kill(run: Run, channel: str, seconds: float) -> tuple[list[tuple[f
             run.server.signal_group(signal.SIGKILL)  # type: ignore[union-attr]
 
     timer = threading.Timer(seconds, kill)
-    timer.start()
-    sent, began = 0, time.monotonic()
+    sent, began, is_set = 0, time.monotonic(), False
     with suppress(OSError):
         while not reader.is_over:
             if sent - len(got) < 1000 and sent < (time.monotonic() - began) * run.rate:
                 publisher.send(b"".join(frame(BINARY, b"m%09d" % (sent + number)) for number in range(20)))
                 sent += 20
             reader.frames()
+            if not is_set and (got or time.monotonic() > began + _PATIENCE):
+                is_set = True
+                timer.start()  # from the first message on: before there is nothing to be lost
     timer.join()
     run.server.wait()
     reader.ended(5)
