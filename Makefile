@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # What the page takes from npm; without npm the page says what it cannot do.
 VENDOR := static/localhost/vendor/index.json
 
-# What `make run` hands to the server and `make bench` to the benchmark, for example ARGS="--port 9000".
+# What `make run` hands to the server, `make bench` to the benchmark and so on, for example ARGS="--port 9000".
 ARGS ?=
 
 # What `make conformance` runs: targets, and --case for some of the cases. Without it, all.
@@ -22,7 +22,7 @@ TESTS ?= tests
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
-.PHONY: help run test test-long test-lowest conformance fuzz check lint types bench news clean
+.PHONY: help run test test-long test-lowest conformance torture soak fuzz check lint types bench news clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -41,6 +41,12 @@ test-lowest: $(VENV)/.lowest ## the tests without processes, with the lowest ver
 
 conformance: $(VENV)/.develop ## RFC 6455 by the Autobahn|Testsuite, whole; needs Python 2.7; RUN=server-ws for some of it
 	@$(BIN)/python -m tests.conformance $(RUN)
+
+torture: $(VENV)/.develop ## put every promise to the test, some minutes; ARGS="burst pings" for some, ARGS=--help for more
+	@$(BIN)/python -m tests.torture $(ARGS)
+
+soak: $(VENV)/.develop ## half an hour of everything at random, every message accounted for; ARGS="--minutes 5 --seed N"
+	@$(BIN)/python -m tests.torture.soak $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## try bytes that nobody thinks of; ARGS="--target header --seconds 60"
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -4,6 +4,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mles_tx.service.early import hold_signals
 from mles_tx.service.options import Options
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ __all__ = ["serve"]
 
 def serve(options: Options) -> None:
     """Run until SIGINT or SIGTERM."""
+    hold_signals()  # what follows takes half a second
     from twisted.internet import reactor as global_reactor
     from twisted.logger import Logger, globalLogBeginner
 

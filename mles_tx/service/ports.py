@@ -119,8 +119,8 @@ class PortService(Service):
 
     async def drain(self) -> None:
         """Stop accepting, tell everybody, and wait until they have gone, or have been cut off."""
-        await DeferredList([port.stopListening() for port in self._ports], consumeErrors=True)
-        self._ports = []
+        ports, self._ports = self._ports, []
+        await DeferredList([port.stopListening() for port in ports], consumeErrors=True)
         for bound in self._sockets:  # of a server that was never started
             bound.close()
         self._sockets = []
@@ -135,6 +135,8 @@ class PortService(Service):
         if cut.active():
             cut.cancel()
         self.door.stop()
+        for port in ports:
+            port.departures.stop()
 
     def abort(self) -> None:
         """End what is left of a drain now."""

@@ -31,6 +31,7 @@ from mles_tx.transport.port import BindError
 from .binding import DRAIN_SECONDS
 from .changing import Change
 from .config import ConfigError, ServerConfig
+from .early import release_signals
 from .logs import Log
 from .notify import Notify
 from .parsing import one_line
@@ -162,6 +163,7 @@ class OwnProcess(Service):
             signal.signal(signal.SIGUSR2, self._usr2)
             self._terminal = next(filter(os.isatty, _OUTPUT), None)  # not before: twistd lets go of it
         if is_main:
+            release_signals()
             self._is_in_a_hurry = False
             self._reactor.callWhenRunning(self._take_ending)  # behind the reactor, which takes them when it starts
         if self.config.uses_cache:

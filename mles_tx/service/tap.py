@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.application.service import IService
 
+from .early import hold_signals
 from .options import Options
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = ["Options", "makeService"]
 
 def makeService(options: Options) -> IService:
     """Build the server twistd is to run."""
+    hold_signals()  # the program takes them when it starts
     # Here, not above: `twistd mles --help` needs neither a reactor nor Autobahn.
     from twisted.application.app import ServerOptions
     from twisted.internet import reactor

@@ -65,6 +65,10 @@ class ParseShare:
         self._left -= 1
         return True
 
+    def charge(self, steps: int) -> None:
+        """Count more steps of this turn as taken: for a frame after which there is more to do."""
+        self._left = max(0, self._left - steps)
+
     def wait(self, who: Waiting) -> None:
         """Have somebody called in its turn, which is not this one."""
         self._waiting[who] = None

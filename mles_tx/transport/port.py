@@ -14,7 +14,7 @@ from mles_tx.metrics import Metrics
 from .admission import Admission, AdmittingFactory
 from .contexts import ICertificates
 from .share import TurnShare
-from .tcp import Preface, TCPServer
+from .tcp import DEPARTURES, Preface, TCPServer
 from .tls import HANDSHAKE_STEPS, TLSServer, record_memory
 
 __all__ = ["BindError", "ListeningPort", "bind", "has_ipv6", "usable"]
@@ -74,6 +74,7 @@ class ListeningPort(Port):
         self.admission = admission
         self.prefaces = tuple(each for each in (proxy_header, preface) if each is not None)
         self.certificates = certificates
+        self.departures = TurnShare(reactor, DEPARTURES)
         if certificates is not None:
             self.transport = TLSServer
             self.handshakes = TurnShare(reactor, HANDSHAKE_STEPS)

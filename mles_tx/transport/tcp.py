@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from twisted.internet import main
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 from .admission import Admission
 
 __all__ = [
+    "DEPARTURES",
     "OPEN",
     "READ_BYTES",
     "WRITE_BYTES",
@@ -36,6 +38,10 @@ READ_BYTES = 16 * 1024
 
 #: Bytes given to the kernel for a connection before the others have their turn: what Twisted sends at once.
 WRITE_BYTES = 128 * 1024
+
+#: Connections of a port whose end is seen to in a turn: some 5 ms. Thousands may vanish in the same instant, when the
+#: network in front of them does, and the others go on talking.
+DEPARTURES = 64
 
 #: What is done with the socket of a connection before its protocol, or TLS, reads the first byte. It is called with
 #: the connection whenever there is something to be read, or the end of it (then it has to raise), until it returns
@@ -71,6 +77,8 @@ class TCPServer(Server):
     """
 
     phase = Phase.OPEN
+
+    _is_gone = False
 
     _prefaces: tuple[Preface, ...] = ()  # those that are not over
 
@@ -171,9 +179,20 @@ class TCPServer(Server):
         super().abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:
-        if hasattr(self, "socket"):  # Twisted may call it twice
-            self._ends()
-            self._admission.open -= 1
+        if self._is_gone:
+            return  # Twisted may call it twice
+        self._is_gone = True
+        self._ends()
+        # Until its turn comes nothing is read or written any more; its protocol does not know it yet.
+        self.connected, self.disconnected = 0, 1
+        self.stopReading()
+        self.stopWriting()
+        port: Any = self.server
+        port.departures.run(partial(self._depart, reason))
+
+    def _depart(self, reason: Failure) -> None:
+        """Tell the protocol, and close the socket."""
+        self._admission.open -= 1
         super().connectionLost(reason)
 
     def _ends(self) -> None:

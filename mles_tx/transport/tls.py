@@ -353,12 +353,12 @@ class TLSServer(TCPServer):
         else:
             super().readConnectionLost(reason)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def _depart(self, reason: Failure) -> None:
         waits = self.dataBuffer or self._tempDataBuffer
         is_told = self._aborting or self._is_broken or self._writeDisconnected
         if self._tls is not None and not is_told and not waits:
             self._take_leave()
-        super().connectionLost(reason)
+        super()._depart(reason)
         self._tls = self._ssl = None
 
     def _take_leave(self) -> bool:

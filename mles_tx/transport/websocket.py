@@ -43,6 +43,9 @@ _SUBPROTOCOL = SUBPROTOCOL.encode("ascii")
 #: Seconds a peer has to answer our close frame, and to take what is on its way to it.
 CLOSE_SECONDS = 5.0
 
+#: What it takes to let a peer go that says so, in steps of parsing: everybody may leave at once.
+_LEAVING_STEPS = 8
+
 _ORIGIN = re.compile(rb"\r\nOrigin[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 #: Autobahn's, from where they are found at once.
@@ -178,6 +181,8 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
                 self.data = self._decode_run(self.data)
                 if not self.data and self.current_frame is None:
                     break
+        if self.state == self.STATE_CLOSED:
+            self.data = b""
         return True
 
     def _forget_rest(self) -> None:
@@ -312,6 +317,11 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
             keep=reason in (CloseReason.SERVER_STOPPING, CloseReason.SERVER_RESTARTING),
             flushed=self._flushed,
         )
+        if not reason.retry:
+            # It is failed (RFC 6455 section 7.1.7): nothing more is parsed, not even an answer to the close frame. Else
+            # what a flood has left in the kernel would all be, for the seconds in which that is waited for.
+            self.state = self.STATE_CLOSED
+            self._closeConnection()
 
     def abort(self) -> None:
         """End it now; what was not sent is lost."""
@@ -326,6 +336,7 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         # Autobahn comes here to answer a close frame; what it wants to close itself goes through _fail_connection.
         if self.state == self.STATE_OPEN:
+            self.factory.parsing.charge(_LEAVING_STEPS)
             self._end(CloseReason.LEFT)
             self.state = self.STATE_CLOSING
             self.factory.closing.start(self)

@@ -1,5 +1,6 @@
 """Tests of the outbox: what reaches a peer, in which order, whatever its transport does."""
 
+import weakref
 from collections.abc import Sequence
 
 from hypothesis import HealthCheck, given, settings
@@ -58,6 +59,42 @@ class _OutboxTests(SynchronousTestCase):
     def frames(self) -> list[bytes]:
         """What the peer has read, when it ends with a whole frame."""
         return frames_in(self.transport.data)
+
+
+class GoneTests(_OutboxTests):
+    """When the connection is gone."""
+
+    def test_nothing_is_held(self) -> None:
+        """An outbox whose connection is gone knows nothing of it: nobody waits for a collection of garbage."""
+
+        class Owner:
+            """A connection, which knows its outbox."""
+
+            outbox: Outbox
+
+            def take(self, data: bytes) -> None:
+                pass
+
+            def cut(self, reason: CloseReason) -> None:
+                pass
+
+            def flushed(self) -> None:
+                pass
+
+            def bytes_taken(self) -> int:
+                return 7
+
+        owner = Owner()
+        outbox = owner.outbox = Outbox(owner.take, self.stalled, owner.cut, bytes_taken=owner.bytes_taken)
+        outbox.finish(_CLOSE, keep=False, flushed=owner.flushed)
+        self.assertEqual(outbox.progress(), (0, 7))
+        outbox.discard()
+        gone = weakref.ref(owner)
+        del owner
+        self.assertIsNone(gone())
+        outbox.write(_frame("too late"))
+        outbox.control(PING)
+        self.assertEqual(outbox.progress(), (0, 0))
 
 
 class InterfaceTests(_OutboxTests):

@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
-from mles_tx.transport.tcp import READ_BYTES, WRITE_BYTES, bytes_taken, end_stream
+from mles_tx.transport.tcp import DEPARTURES, READ_BYTES, WRITE_BYTES, bytes_taken, end_stream
 
 from .fakes import FakeTransport
 from .sockets import ListeningPortTestCase
@@ -230,6 +230,40 @@ class ShareTests(ListeningPortTestCase):
         client.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             self.assertNotIn(b"secret", client.recv(100))
+
+
+class DepartureTests(ListeningPortTestCase):
+    """When many vanish in the same instant."""
+
+    def test_share(self) -> None:
+        """Of those who vanish together some are let go in each turn, all in the end, and none of them twice."""
+        pairs = [self.connect() for _ in range(2 * DEPARTURES + 1)]
+        gone = []
+        for number, (_, transport) in enumerate(pairs):
+            transport.protocol.connectionLost = lambda reason, number=number: gone.append(number)
+            transport.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(gone, list(range(DEPARTURES)))
+        self.reactor.advance(0)
+        self.assertEqual(gone, list(range(len(pairs))))
+        for _, transport in pairs:
+            transport.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(len(gone), len(pairs))
+
+    def test_meanwhile(self) -> None:
+        """Who has vanished and was not let go yet may be written to and closed: nothing comes of it."""
+        self.port.departures.charge(DEPARTURES)
+        client, transport = self.connect()
+        transport.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.port.admission.open, 1)
+        transport.write(b"hello")
+        transport.loseConnection()
+        transport.abortConnection()
+        transport.resumeProducing()
+        self.assertFalse(self.is_writing(transport))
+        self.assertNotIn(transport, self.reactor.readers)
+        self.reactor.advance(0)
+        self.assertEqual(self.port.admission.open, 0)
+        self.assertEqual(client.recv(100), b"")
 
 
 class EndStreamTests(ListeningPortTestCase):

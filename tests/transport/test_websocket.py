@@ -190,6 +190,17 @@ class LeavingTests(ConnectionTestCase):
                 peer.receive(bytes(16384))
             self.assertEqual(0, len(peer.connection.data))
 
+    def test_nothing_is_parsed_behind_a_fault(self) -> None:
+        """Who breaks a rule is told, and not waited for: what it has sent besides is not even looked at."""
+        strange = self.join("alice")
+        parsing = self.factory.parsing
+        strange.receive(client_frame(3))
+        self.assertClosed(strange, CloseReason.PROTOCOL_ERROR)
+        self.assertTrue(strange.finished)
+        parsing.take = lambda: self.fail("something is parsed")  # type: ignore[method-assign]
+        strange.receive(client_frame(8) + client_frame(1, b"hello"))
+        self.assertEqual([], strange.frames())
+
     def test_peer_that_never_hangs_up(self) -> None:
         """A peer that keeps the connection after the closing handshake is cut off."""
         alice = self.join("alice")

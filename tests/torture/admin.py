@@ -1,0 +1,33 @@
+"""What a server's admin endpoint tells about it."""
+
+import re
+import socket
+import urllib.error
+import urllib.request
+
+__all__ = ["free_port", "metric", "readiness"]
+
+_PATIENCE = 10.0
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody has at the moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def metric(port: int, name: str) -> float:
+    """A metric, whatever its labels; not a number when there is none."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_PATIENCE).read().decode()
+    found = re.search(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else float("nan")
+
+
+def readiness(port: int) -> int:
+    """The status with which it says whether it is ready."""
+    try:
+        return int(urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=_PATIENCE).status)
+    except urllib.error.HTTPError as error:
+        return error.code

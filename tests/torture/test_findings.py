@@ -1,0 +1,62 @@
+"""Figures, limits and verdicts."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .findings import Finding, Verdict
+from .pair import Report
+from .soak import slope
+
+
+class FindingTests(SynchronousTestCase):
+    """One figure."""
+
+    def test_verdicts(self) -> None:
+        """What is beyond its limit is broken, a time that is not judged is only shown."""
+        self.assertEqual(Finding.below("it", 9.9, 10, "s").line(), "  held    it: 9.90 s (< 10 s)")
+        self.assertEqual(Finding.below("it", 10, 10, "s").line(), "  BROKEN  it: 10 s (< 10 s)")
+        self.assertIs(Finding.below("it", 10, 10, "s", judged=False).verdict, Verdict.SHOWN)
+        self.assertIs(Finding.above("it", 1, 0).verdict, Verdict.HELD)
+        self.assertIs(Finding.above("it", 0, 0).verdict, Verdict.BROKEN)
+        self.assertIs(Finding.equal("it", [1, 2], [1, 2]).verdict, Verdict.HELD)
+        self.assertIs(Finding.equal("it", [1], [1, 2]).verdict, Verdict.BROKEN)
+        self.assertEqual(Finding.unknown("it", "nobody knows").line(), "  unknown it: nobody knows")
+
+    def test_json(self) -> None:
+        """What one program prints another one reads."""
+        found = Finding.below("it", 1, 2)
+        self.assertEqual(Finding.from_json(found.as_json()), found)
+
+
+class ReportTests(SynchronousTestCase):
+    """What a pair has seen."""
+
+    def verdicts(self, judged: bool = True, **more: float) -> list[Verdict]:
+        """The verdicts on a report."""
+        report = Report(**{"sent": 100, "lost": 0, "worst": 20.0, "p99": 5.0, "asleep": 1.0, "end": "", **more})  # type: ignore[arg-type]
+        return [finding.verdict for finding in report.findings(judged=judged, p99=100.0)]
+
+    def test_good(self) -> None:
+        """All has come, and soon."""
+        self.assertEqual(self.verdicts(), [Verdict.HELD] * 3)
+
+    def test_lost(self) -> None:
+        """One lost message breaks the promise, whether times are judged or not."""
+        self.assertIs(self.verdicts(lost=1)[0], Verdict.BROKEN)
+        self.assertIs(self.verdicts(judged=False, lost=1)[0], Verdict.BROKEN)
+
+    def test_late(self) -> None:
+        """A message later than 250 ms breaks it, unless the pair itself was not let run: then nobody can tell."""
+        self.assertIs(self.verdicts(worst=251.0)[1], Verdict.BROKEN)
+        self.assertIs(self.verdicts(worst=251.0, asleep=200.0)[1], Verdict.UNKNOWN)
+        self.assertIs(self.verdicts(p99=101.0)[2], Verdict.BROKEN)
+
+
+class SlopeTests(SynchronousTestCase):
+    """How much memory grows."""
+
+    def test_slope(self) -> None:
+        """A steady growth is told per ten minutes; ups and downs are none, and a single peak does not count."""
+        times = [2.0 * number for number in range(600)]
+        self.assertAlmostEqual(slope([(at, 80 + at / 600) for at in times]), 1.0)
+        self.assertAlmostEqual(slope([(at, 80 + number % 2) for number, at in enumerate(times)]), 0.0)
+        self.assertAlmostEqual(slope([(at, 500.0 if at == 600 else 80.0) for at in times]), 0.0)
