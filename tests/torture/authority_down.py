@@ -30,7 +30,7 @@ def start_without(run: Run) -> None:
         time.sleep(run.seconds)
         ca.start()
         back = time.monotonic()
-        run.equal("the real certificate is served", _await(server, ca, back + 90), True)
+        run.equal("the real certificate is served", _await(server, ca, back + run.patience), True)
         run.below("after the authority's return it took", time.monotonic() - back, 60, "s", timed=True)
     run.equal("faults in its log", server.output.count("Traceback"), 0)
 
@@ -47,7 +47,7 @@ def _await(server: AcmeServer, ca: Pebble, deadline: float) -> bool:
 
 def acme_server(run: Run, ca: Pebble, cache: Path) -> AcmeServer:
     """Our server, where the authority looks for it."""
-    server = AcmeServer(SERVE, ca, cache, "--port", str(ca.tls_port), "--domains", "a.test")
+    server = AcmeServer(run.command(SERVE), ca, cache, "--port", str(ca.tls_port), "--domains", "a.test")
     run.stack.callback(server.stop)
     return server
 
@@ -60,7 +60,10 @@ def acme_target(server: AcmeServer) -> Target:
 PROBE = Probe(
     promise="the ACME server is down at start: serves at once; the real certificate within 60 s of its return",
     does=start_without,
-    options=(Option("seconds", 5.0, "how long it is down"),),
+    options=(
+        Option("seconds", 5.0, "how long it is down"),
+        Option("patience", 90.0, "how long the real certificate is waited for"),
+    ),
     has_pair=False,
     starts=True,
 )

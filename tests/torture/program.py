@@ -26,8 +26,12 @@ from .target import Target
 __all__ = ["Option", "Probe", "Run", "Started", "main", "perform"]
 
 #: The server that is started: the installed one, as `make torture` and the README do it.
-_TLS = ("twistd", "-n", "--pidfile=", "mles", "--domains", "localhost", "--cache", "{directory}/cache")
+_TLS = ("twistd", "-n", "--pidfile=", "mles")
 _PLAIN = ("mles-tx", "serve")
+_DOMAIN = ("--domains", "localhost", "--cache", "{directory}/cache")
+
+#: In a `--start` command: the options that ours is started with.
+_FLAGS = "{flags}"
 
 #: All peers come from one address.
 _ALWAYS = ("--per-ip-limit", "0")
@@ -167,6 +171,11 @@ class Run:
         return self._target
 
     @property
+    def is_ours(self) -> bool:
+        """Whether the server that is started takes our options."""
+        return not self.options.start or _FLAGS in self.options.start
+
+    @property
     def is_timed(self) -> bool:
         """Whether times are judged."""
         return not self.options.untimed
@@ -183,7 +192,6 @@ class Run:
         before: Sequence[str] = (),
         directory: Path | None = None,
         port: int | None = None,
-        command: Sequence[str] | None = None,
         interface: str = "127.0.0.1",
         environ: Mapping[str, str] | None = None,
     ) -> Started:
@@ -193,28 +201,33 @@ class Run:
             before: a command that runs it.
             directory: where it runs; None: in a new one.
             port: where it listens; None: on a free port.
-            command: how ours is started, if not as usual.
             interface: where it listens.
             environ: more variables.
         """
         directory = directory or self.directory()
         port = port or free_port()
         is_secure = not self.options.plain
-        if self.options.start:
-            whole = shlex.split(self.options.start)
-        else:
-            ours = command or (_TLS if is_secure else _PLAIN)
-            listen = ("--interface", interface) if is_secure or interface != "127.0.0.1" else ()
-            always = () if _ALWAYS[0] in flags else _ALWAYS
-            whole = [_beside(ours[0]), *ours[1:], "--port", "{port}", *listen, *always, *flags]
+        listen = ("--interface", interface) if is_secure or interface != "127.0.0.1" else ()
+        always = () if _ALWAYS[0] in flags else _ALWAYS
+        ours = [*(_DOMAIN if is_secure else ()), "--port", "{port}", *listen, *always, *flags]
+        whole = self.command(_TLS if is_secure else _PLAIN, ours)
         whole = [part.replace("{port}", str(port)).replace("{directory}", str(directory)) for part in whole]
         favoured = _FAVOURED if self.options.priority else ()
         server = Started(
-            [*favoured, *before, *whole], directory, port, is_secure, environ or {}, not self.options.start, interface
+            [*favoured, *before, *whole], directory, port, is_secure, environ or {}, self.is_ours, interface
         )
         self.stack.callback(server.stop)
         self.server, self._target = server, server.target
         return server
+
+    def command(self, program: Sequence[str], flags: Sequence[str] = ()) -> list[str]:
+        """How a server is started: the `--start` command, or else a program of ours with options."""
+        if not self.options.start:
+            return [_beside(program[0]), *program[1:], *flags]
+        whole: list[str] = []
+        for part in shlex.split(self.options.start):
+            whole += flags if part == _FLAGS else [part]
+        return whole
 
     # -- the pair
 
@@ -259,6 +272,10 @@ class Run:
             self.equal("faults in its log", len(self.server.faults()), 0)
 
 
+#: In `--help`.
+_START = "a command that starts another one; {port} and {directory} are put in, and for {flags} the options of ours"
+
+
 def _beside(name: str) -> str:
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else name
@@ -271,7 +288,7 @@ def _parser(probe: Probe, name: str) -> argparse.ArgumentParser:
         where.add_argument("--url", help="a server that runs: ws://host:port or wss://host:port")
         where.add_argument("--pid", type=int, action="append", default=[], help="a process of it; may be given again")
         where.add_argument("--ca", help="PEM file with its certificate; without it nothing is verified")
-    where.add_argument("--start", help="a command that starts another one; {port} and {directory} are put in")
+    where.add_argument("--start", help=_START)
     where.add_argument("--plain", action="store_true", help="start it without TLS")
     parser.add_argument("--untimed", action="store_true", help="show times, and judge only what is lost and closed")
     parser.add_argument("--priority", action="store_true", help="let the pair and the server go before others; as root")

@@ -79,7 +79,7 @@ def _through(run: Run, nodes: Sequence[object], what: str, steps: Sequence[Calla
         crowd.run(lambda: False, 0.005)
     thread.join()
     count = sum(map(len, said))
-    crowd.run(lambda: all(len(each) >= count for each in heard), 30)
+    crowd.run(lambda: all(len(each) >= count for each in heard), run.patience)
     wrong = 0
     for each in heard:
         for number, texts in enumerate(said):
@@ -101,7 +101,11 @@ def _through(run: Run, nodes: Sequence[object], what: str, steps: Sequence[Calla
 PROBE = Probe(
     promise="Redis stopped for 10 s, killed, links cut ten times: own node goes on; all exactly once, in order, after",
     does=cut_off,
-    options=(Option("seconds", 10.0, "for how long it is stopped"), Option("cuts", 10, "how often links are cut")),
+    options=(
+        Option("seconds", 10.0, "for how long it is stopped"),
+        Option("cuts", 10, "how often links are cut"),
+        Option("patience", 30.0, "how long what was said is waited for"),
+    ),
     has_pair=False,
     starts=True,
 )

@@ -48,6 +48,9 @@ FAULTS = {
     "spins": "works while it has nothing to do",
     "forgets": "begins with an empty history again",
     "stumbles": "takes half a second for each join",
+    "weighs": "takes 200 KiB for each connection, until it ends",
+    "blocks": "does nothing else while it greets somebody, for 20 ms",
+    "spills": "drops what it cannot send at once",
 }
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -127,11 +130,19 @@ class Connection(asyncio.Protocol):
         self.toy.connections.add(self)
         if self.toy.fault == "pins":
             self.toy.kept.append(bytes(os.urandom(1)) * 65536)
+        elif self.toy.fault == "weighs":
+            self.weight = bytes(os.urandom(1)) * 204_800
+        elif self.toy.fault == "blocks":
+            time.sleep(0.02)
+        elif self.toy.fault == "spills":
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         if self.toy.fault != "waits":
             self.timer = self.loop.call_later(self.toy.deadline, self.too_late)
 
     def connection_lost(self, reason: Exception | None) -> None:
         self.toy.connections.discard(self)
+        if self.toy.fault != "waits":
+            self.timer.cancel()
         self.leave()
 
     def leave(self) -> None:
@@ -146,6 +157,8 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def deliver(self, data: bytes) -> None:
+        if self.toy.fault == "spills" and self.transport.get_write_buffer_size():
+            return
         self.transport.write(data)
         if self.transport.get_write_buffer_size() > _BACKLOG and self.toy.fault != "hoards":
             self.leave()
@@ -324,12 +337,13 @@ async def serve(options: argparse.Namespace) -> None:
     root = Path(options.wwwroot) if options.wwwroot else None
     toy = Toy(options.fault, options.deadline, root, Path(options.history) if options.history else None)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)  # asyncio has a traceback for each connection above its descriptors
     over = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, over.set)
     for number in (signal.SIGHUP, signal.SIGUSR1):
         if options.fault != "deaf":
             loop.add_signal_handler(number, lambda: None)
-    server = await loop.create_server(lambda: Connection(toy), "127.0.0.1", options.port)
+    server = await loop.create_server(lambda: Connection(toy), options.interface, options.port)
     while not over.is_set():
         if options.fault == "spins":
             await asyncio.sleep(0)
@@ -346,6 +360,7 @@ def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture.toy", description="A server with faults.")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--interface", default="127.0.0.1")
     parser.add_argument("--fault", choices=["", *FAULTS], default="", help=json.dumps(FAULTS, indent=1))
     parser.add_argument("--deadline", type=float, default=10.0)
     parser.add_argument("--wwwroot")
