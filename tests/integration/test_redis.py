@@ -21,8 +21,8 @@ from .support import LOCAL, IntegrationTestCase
 #: Seconds between two messages of one that talks all the time.
 PACE = 0.005
 
-#: Seconds within which members of one node hear each other, whatever Redis does: enough to see that nobody waits for it.
-#: Promised are 0.25, which `make torture` judges.
+#: Seconds within which members of one node hear each other, whatever Redis does: enough to see that nobody waits for
+#: it. Promised are 0.25, which `make torture` judges.
 PROMPT = 5.0
 
 
