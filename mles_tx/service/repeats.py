@@ -5,7 +5,7 @@ What is the same but for its time counts as the same. It must not know how a lin
 
 from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 
 __all__ = ["Repeats"]
 
@@ -46,7 +46,7 @@ class Repeats:
     def __init__(self, write: Callable[[str, int], object]) -> None:
         self._write = write
         self._kinds: OrderedDict[str, _Kind] = OrderedDict()  # those that began first come first
-        self._lock = Lock()  # any thread may log
+        self._lock = RLock()  # any thread may log, and a signal handler in the middle of a line of its own thread
 
     def take(self, line: str, same: str, when: float) -> None:
         """Write a line, or count it.
@@ -80,6 +80,6 @@ class Repeats:
             same, kind = next(iter(self._kinds.items()))
             if 0 <= when - kind.began_at < _SECONDS:  # else it is over, or the clock was set back
                 return
-            del self._kinds[same]
+            self._kinds.pop(same, None)  # a signal handler may have been faster
             if kind.count > _FEW:
                 self._write(kind.last, kind.count - _FEW)

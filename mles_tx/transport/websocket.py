@@ -46,6 +46,9 @@ CLOSE_SECONDS = 5.0
 #: What it takes to let a peer go that says so, in steps of parsing: everybody may leave at once.
 _LEAVING_STEPS = 8
 
+#: Frames behind a fault that are parsed.
+_FRAMES_BEHIND = 64
+
 _ORIGIN = re.compile(rb"\r\nOrigin[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 #: Autobahn's, from where they are found at once.
@@ -86,6 +89,7 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
     _refusal: str | None = None
     _reason: CloseReason | None = None
     _fragments = 0
+    _frames_behind = 0
     _is_let_go = False
     _is_behind = False  # some of what was read waits for its part of a turn
     _lost: Failure | None = None  # how the connection was lost while it was behind
@@ -172,6 +176,8 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         """Let Autobahn parse what has come; False when more is left than there is time for in this turn."""
         parsing = self.factory.parsing
         while self.state != self.STATE_CLOSED:
+            if self.failedByMe and self.current_frame is None and not self._waits_for_answer():
+                break
             if not parsing.take():
                 parsing.wait(self)
                 return False
@@ -184,6 +190,21 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
         if self.state == self.STATE_CLOSED:
             self.data = b""
         return True
+
+    def _waits_for_answer(self) -> bool:
+        """Whether one more frame is parsed: what was on its way when a fault was found, to find the peer's close frame.
+
+        Behind that it is a flood, and the connection is failed (RFC 6455 section 7.1.7). Not at once: a peer that is in
+        the middle of sending would not read why.
+        """
+        if self._reason is None or self._reason.retry:
+            return True
+        self._frames_behind += 1
+        if self._frames_behind <= _FRAMES_BEHIND:
+            return True
+        self.state = self.STATE_CLOSED
+        self._closeConnection()
+        return False
 
     def _forget_rest(self) -> None:
         if self._is_behind:
@@ -317,11 +338,6 @@ class WebSocketConnection(AutobahnOptions, WebSocketServerProtocol):  # type: ig
             keep=reason in (CloseReason.SERVER_STOPPING, CloseReason.SERVER_RESTARTING),
             flushed=self._flushed,
         )
-        if not reason.retry:
-            # It is failed (RFC 6455 section 7.1.7): nothing more is parsed, not even an answer to the close frame. Else
-            # what a flood has left in the kernel would all be, for the seconds in which that is waited for.
-            self.state = self.STATE_CLOSED
-            self._closeConnection()
 
     def abort(self) -> None:
         """End it now; what was not sent is lost."""

@@ -37,7 +37,7 @@ _OPTIONS = (
 )
 
 #: Seconds within which everything happens: a bound, not a measure. A page has more to do than a program.
-_PATIENCE = 10 * WAIT
+_PATIENCE = 4 * WAIT
 
 #: How often something is looked for, in seconds.
 _GLANCE = 0.03

@@ -15,7 +15,7 @@ from pathlib import Path
 __all__ = ["WAIT", "Process", "Server", "build_environ", "server_environ"]
 
 #: Seconds within which everything happens that has no promise of its own: a bound, not a measure.
-WAIT = 20.0
+WAIT = 60.0
 
 #: What a server must not find in its environment: the settings of whoever runs the tests.
 _SETTINGS = re.compile("MLES_|STATE_DIRECTORY|XDG_")

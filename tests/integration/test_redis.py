@@ -21,9 +21,9 @@ from .support import LOCAL, IntegrationTestCase
 #: Seconds between two messages of one that talks all the time.
 PACE = 0.005
 
-#: Seconds within which members of one node hear each other, whatever Redis does: promised are 0.25, the rest is for
-#: a busy machine.
-PROMPT = 0.25 + 0.75
+#: Seconds within which members of one node hear each other, whatever Redis does: enough to see that nobody waits for
+#: it. Promised are 0.25, which `make torture` judges.
+PROMPT = 5.0
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Tests of lines that come again and again."""
 
 from math import inf
+from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,6 +41,21 @@ class RepeatTests(SynchronousTestCase):
         self.assertEqual(self.written, [("11.1 a", 0)] * 5)
         self.repeats.settle(12.2)
         self.assertEqual(self.written[5:], [("11.1 a", 2)])
+
+    def test_signal(self) -> None:
+        """A signal handler may log while a line is being written: it waits for nobody."""
+
+        def write(line: str, more: int) -> None:
+            self.written.append((line, more))
+            if line == "1.0 a":
+                self.log("SIGTERM", 1.0)
+
+        self.repeats = Repeats(write)
+        thread = Thread(target=self.log, args=("a", 1.0), daemon=True)
+        thread.start()
+        thread.join(5)
+        self.assertFalse(thread.is_alive(), "it waits for itself")
+        self.assertEqual(self.written, [("1.0 a", 0), ("1.0 SIGTERM", 0)])
 
     def test_end(self) -> None:
         """At the end nothing is held back."""

@@ -190,15 +190,26 @@ class LeavingTests(ConnectionTestCase):
                 peer.receive(bytes(16384))
             self.assertEqual(0, len(peer.connection.data))
 
-    def test_nothing_is_parsed_behind_a_fault(self) -> None:
-        """Who breaks a rule is told, and not waited for: what it has sent besides is not even looked at."""
+    def test_answer_behind_a_fault(self) -> None:
+        """Who breaks a rule is told, and may say a little more before its close frame."""
         strange = self.join("alice")
-        parsing = self.factory.parsing
         strange.receive(client_frame(3))
         self.assertClosed(strange, CloseReason.PROTOCOL_ERROR)
+        self.assertFalse(strange.finished)
+        strange.receive(client_frame(1, b"on its way") + client_frame(8))
         self.assertTrue(strange.finished)
+
+    def test_flood_behind_a_fault(self) -> None:
+        """A flood behind a fault is not parsed, and not waited for."""
+        strange = self.join("alice")
+        strange.receive(client_frame(3) + client_frame(9) * 64)
+        self.assertClosed(strange, CloseReason.PROTOCOL_ERROR)
+        self.assertFalse(strange.finished)
+        parsing = self.factory.parsing
         parsing.take = lambda: self.fail("something is parsed")  # type: ignore[method-assign]
-        strange.receive(client_frame(8) + client_frame(1, b"hello"))
+        strange.receive(client_frame(9) * 1000)
+        self.assertTrue(strange.finished)
+        self.assertEqual(0, len(strange.connection.data))
         self.assertEqual([], strange.frames())
 
     def test_peer_that_never_hangs_up(self) -> None:

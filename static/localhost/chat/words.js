@@ -27,6 +27,7 @@ const BY_CODE = {
   4505: ['The server could not make sense of how this page joined.', UPDATE],
   4506: ['The server could not make sense of how this page joined.', UPDATE],
   4507: ['The server could not make sense of how this page joined.', UPDATE],
+  4508: ['The server could not make sense of how this page joined.', UPDATE],
   4510: ['This server lets in only those who have an auth value.', 'Ask whoever runs it for yours.'],
   4511: ['The auth value does not fit.', 'It belongs to one name on one channel: ask for one for this name and channel.'],
   4512: ['Somebody uses this name here already, perhaps you in another window.', 'Choose another name.'],
