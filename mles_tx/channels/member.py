@@ -164,8 +164,8 @@ class Outbox:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the transport has not taken everything yet."""
-        return self._flow is Flow.FEEDING or self._flow is Flow.BLOCKED
+        """Whether the transport has not taken everything yet; while a history is waited for, it has."""
+        return self._flow is Flow.BLOCKED or (self._flow is Flow.FEEDING and self._pull is not _Pull.WAITING)
 
     @property
     def backlog(self) -> int:

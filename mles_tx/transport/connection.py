@@ -327,6 +327,9 @@ class MlesConnection(WebSocketConnection):
 
     def _forget_probe(self, answer: "Deferred[bool]") -> None:
         self._probes = tuple(other for other in self._probes if other is not answer)
+        if not self._probes and self._probe_timer is not None:
+            self._probe_timer.cancel()  # an answer is not noted any more: who asks next asks anew
+            self._probe_timer = None
 
     def beat(self) -> None:
         """An interval has passed: look for a sign of life and ask for the next one."""

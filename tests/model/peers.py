@@ -100,7 +100,9 @@ class Peer(Participant, FakeTransport):
         said_close: whether it has begun the closing handshake.
         close_frame: code and text of the server's close frame.
         blocked_at: since when it has taken nothing although something was there; None: it takes what comes.
+        was_behind_at: since when it had taken nothing when it last took something; None: it was not behind.
         waited_before: bytes of live frames it had not taken when the last ones were added.
+        largest_write: bytes of live frames that were added at once, at most.
         opened_at: when it has connected.
         ended_at: when the server has ended it.
     """
@@ -110,7 +112,8 @@ class Peer(Participant, FakeTransport):
         self.world = world
         self.said_close = False
         self.blocked_at: float | None = None
-        self.waited_before = 0
+        self.was_behind_at: float | None = None
+        self.waited_before = self.largest_write = 0
         self.close_frame: tuple[int, str] | None = None
         self.ended_at = 0.0
         self.opened_at = world.clock.seconds()
@@ -149,17 +152,19 @@ class Peer(Participant, FakeTransport):
 
     def take_a_bit(self) -> None:
         """Take one piece."""
-        self.signed_at = self.world.clock.seconds()
-        self.blocked_at = None
+        self._took()
         if self.producer is not None:
             self.producer.resumeProducing()
 
     def read_on(self) -> None:
         """Read again."""
         self.reads = True
-        self.signed_at = self.world.clock.seconds()
-        self.blocked_at = None
+        self._took()
         self.drained()
+
+    def _took(self) -> None:
+        self.signed_at = self.world.clock.seconds()
+        self.was_behind_at, self.blocked_at = self.blocked_at, None
 
     def write(self, data: bytes) -> None:
         super().write(data)
@@ -168,8 +173,8 @@ class Peer(Participant, FakeTransport):
 
     # -- what it reads
 
-    def look(self) -> bool:
-        """Take in what has come, and answer it if it does that; False when there was nothing to be answered."""
+    def take_in(self) -> None:
+        """Take in what has come, and answer nothing yet."""
         data, self._unread = self._unread + self.taken(), b""
         whole, self._unread = _whole(data)
         for frame in read_frames(whole):
@@ -181,6 +186,10 @@ class Peer(Participant, FakeTransport):
                 self._to_send.append(client_frame(_CLOSE, frame.payload[:2]))
             elif frame.opcode == _PING:
                 self._to_send.append(client_frame(_PONG, frame.payload))
+
+    def look(self) -> bool:
+        """Take in what has come, and answer it if it does that; False when there was nothing to be answered."""
+        self.take_in()
         if not self.reads or not self.answers or self.lost:
             return False
         did = bool(self._to_send)

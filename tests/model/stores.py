@@ -34,6 +34,7 @@ class Store:
     is_exact = True
     shows_all_joins = True
     delivers_at_once = True
+    failed: Callable[[], object]  #: called when something could not be read or written
 
     @property
     def is_late(self) -> bool:
@@ -65,10 +66,12 @@ class _Disk(HeldThread):
     """A disk that works when it is told to, and then may fail."""
 
     is_broken = False
+    failed: Callable[[], object]
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> "Deferred[Any]":
         def work() -> Any:
             if self.is_broken:
+                self.failed()
                 raise StoreFault("the disk is full")
             return function(*args, **kwargs)
 
@@ -84,6 +87,7 @@ class FileStore(Store):
         self._strict = strict
         self.shows_all_joins = self.delivers_at_once = not strict
         self.disk = _Disk()
+        self.disk.failed = lambda: self.failed()
         self.history = SqliteHistory(
             clock,
             path,

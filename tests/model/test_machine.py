@@ -2,9 +2,10 @@
 
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,6 +18,9 @@ from .machine import BOUNDS, MAX_BACKLOG, FileMachine, MemoryMachine, NodeMachin
 
 #: Steps of one example.
 _STEPS = 50
+
+#: Examples that are tried with one seed.
+_EXAMPLES = 30
 
 
 class _SmallOutbox(member.Outbox):
@@ -35,23 +39,27 @@ class NodeTests(SynchronousTestCase):
         for module in (history, sqlite):
             self.patch(module, "IDLE_SECONDS", BOUNDS.idle_seconds)
 
-    def run_machine(self, machine: type[NodeMachine], count: int) -> None:
-        machine.steps = 0
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=examples(count),
-                stateful_step_count=_STEPS,
-                deadline=None,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            ),
+    def run_machine(self, machine: type[NodeMachine], steps: int) -> None:
+        """Go on until so many steps are done, with the same ones each time; in the long run with ever new ones."""
+        usual = settings(
+            max_examples=_EXAMPLES,
+            stateful_step_count=_STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
         )
-        self.assertGreater(machine.steps, count * _STEPS * 9 // 10)
+        first = 0 if examples(0) == 0 else Random().getrandbits(32)
+        machine.steps = 0
+        for number in count(first):
+            if machine.steps >= examples(steps):
+                return
+            before = machine.steps
+            run_state_machine_as_test(seed(number)(machine), settings=usual)
+            self.assertGreater(machine.steps, before)
 
     def test_memory(self) -> None:
         """With the store in memory."""
-        self.run_machine(MemoryMachine, 120)
+        self.run_machine(MemoryMachine, 6000)
 
     def _test_file(self, strict: bool) -> None:
         directory = Path(self.mktemp())
@@ -64,7 +72,7 @@ class NodeTests(SynchronousTestCase):
                 return directory.absolute() / f"{next(numbers)}.db"
 
         Machine.strict = strict
-        self.run_machine(Machine, 45)
+        self.run_machine(Machine, 2500)
 
     def test_relaxed(self) -> None:
         """With the store in a file."""

@@ -132,6 +132,7 @@ class World:
         self._by_serial: dict[int, Participant] = {}
         self.complaints: list[BaseException] = []  #: what was wrong where nobody could be told
         self._is_over = False
+        store.failed = self.store_failed
 
     # -- what happens
 
@@ -250,6 +251,12 @@ class World:
 
         return WatchedReplay(inner, seen)
 
+    def store_failed(self) -> None:
+        """Something could not be read or written: who waits for a history may get less, the end of it."""
+        for peer in self.peers:
+            if peer.told is not None and not peer.is_replayed:
+                peer.told.shortest = []
+
     def _check_said_before(self, newcomer: Participant) -> None:
         """What was said before somebody joins belongs to its history."""
         assert newcomer.speaker is not None
@@ -289,13 +296,14 @@ class World:
             return
         for peer in self.peers:
             if peer.is_member and peer.speaker is not None and peer.speaker.channel == channel and peer.receives:
-                owed = [said.payload for said in heard if said.by is not peer.speaker]
+                owed = [said for said in heard if said.by is not peer.speaker]
                 self.sent += len(owed)
                 if owed and peer.told is not None:
                     if isinstance(peer, Peer):
-                        peer.look()
+                        peer.take_in()
                         peer.waited_before = peer.waiting_live
-                    peer.told.live += owed
+                        peer.largest_write = max(peer.largest_write, sum(said.size for said in owed))
+                    peer.told.live += [said.payload for said in owed]
 
     def refused(self, channel: str, batch: Sequence[Message]) -> None:
         """The store cannot take a batch: nobody hears it, and its authors are ended."""
@@ -370,6 +378,10 @@ class World:
 
     def _stop(self) -> None:
         self.store.recover(self)
+        while any(peer.asked_at is not None for peer in self.peers):  # how long at most is checked
+            self.pass_time(1)
+            self.store.recover(self)
+            self.check()
         self.settle()
         assert not any(peer.speaker.under_way for peer in self.peers if peer.joined and peer.speaker is not None)
         self.check()

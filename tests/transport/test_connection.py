@@ -18,6 +18,7 @@ from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.extensions import CAUGHT_UP, parse_extensions
 from mles_tx.transport.connection import PROBE_SECONDS, MlesConnection, Settings
 from mles_tx.transport.connections import MlesFactory
+from tests.channels.fakes import LateReplay
 from tests.wire import Frame, client_frame, close_of, header, read_frames, upgrade
 
 from .peers import ConnectionTestCase
@@ -475,6 +476,13 @@ class PingTests(ConnectionTestCase):
         self.clock.pump([1] * 3)
         self.assertClosed(alice, CloseReason.PING_TIMEOUT)
 
+    def test_store_does_not_answer(self) -> None:
+        """A member that answers no ping is closed, also while its history is waited for."""
+        self.patch(MemoryHistory, "replay", lambda *_: LateReplay([]))
+        alice = self.join("alice")
+        self.clock.pump([1] * 98)
+        self.assertClosed(alice, CloseReason.PING_TIMEOUT)
+
     def test_any_traffic_counts(self) -> None:
         """A member that says anything within three pings stays."""
         alice = self.join("alice")
@@ -554,6 +562,21 @@ class SameUidTests(ConnectionTestCase):
         first, second = self.join("alice"), self.open()
         second.receive(header("alice"))
         second.hang_up()
+        self.clock.advance(4)
+        self.assertEqual([first.connection], list(self.registry.members))
+
+    def test_holder_answers_who_has_vanished(self) -> None:
+        """A holder whose answer came when nobody waited for it any more is asked anew for the next newcomer."""
+        first, second, third = self.join("alice"), self.open(), self.open()
+        second.receive(header("alice"))
+        second.hang_up()
+        first.receive(client_frame(10, b""))
+        first.taken()
+        self.clock.advance(2)
+        third.receive(header("alice"))
+        self.assertEqual([Frame(9, b"")], first.frames())
+        first.receive(client_frame(10, b""))
+        self.assertClosed(third, CloseReason.UID_TAKEN)
         self.clock.advance(4)
         self.assertEqual([first.connection], list(self.registry.members))
 
