@@ -41,5 +41,13 @@ class IClaims(Interface):
             be released once.
         """
 
+    def placed(channel: str) -> "Deferred[None] | None":
+        """Whether what is said on a channel from now on, on any node, will come to the members of this one.
+
+        Returns:
+            None: it will. Else a Deferred that fires with None as soon as it does, or nothing can be known of the other
+            nodes; it may be cancelled.
+        """
+
     def release(channel: str, uid: str) -> None:
         """Take a claim back: the member has left, or has not joined after all."""

@@ -161,6 +161,9 @@ class ChannelRegistry:
         except BaseException:
             claims.release(header.channel, header.uid)
             raise
+        placed = claims.placed(header.channel)
+        if placed is not None:
+            await placed  # until then it is not told that it has joined: what others say then has to come
 
     async def _free(self, header: Header) -> None:
         """Wait until nobody on this node has the uid."""

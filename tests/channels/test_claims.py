@@ -9,6 +9,6 @@ class SeamTests(SynchronousTestCase):
     """What a registry and other nodes ask each other."""
 
     def test_questions(self) -> None:
-        """A registry claims and releases; other nodes challenge and expel."""
-        self.assertEqual(set(IClaims.names()), {"attach", "claim", "release"})
+        """A registry claims, waits for its place and releases; other nodes challenge and expel."""
+        self.assertEqual(set(IClaims.names()), {"attach", "claim", "placed", "release"})
         self.assertEqual(set(IHolders.names()), {"challenge", "expel"})

@@ -128,6 +128,7 @@ class _Claims:
         self.held: list[tuple[str, str]] = []  # claimed, and not released
         self.asked: list[Deferred[bool]] = []  # claims that wait for an answer
         self.answer: bool | None = True  # at once; None: the test answers
+        self.place: Deferred[None] | None = None  # None: this node hears the others
         self.holders: IHolders
 
     def attach(self, holders: IHolders) -> None:
@@ -139,6 +140,9 @@ class _Claims:
             return succeed(self.answer)
         self.asked.append(Deferred())
         return self.asked[-1]
+
+    def placed(self, channel: str) -> "Deferred[None] | None":
+        return self.place
 
     def release(self, channel: str, uid: str) -> None:
         self.held.remove((channel, uid))
@@ -1363,6 +1367,21 @@ class ClaimTests(_RegistryTests):
         self.claims.asked.pop().callback(True)
         self.assertIsNone(self.successResultOf(joining))
         self.assertEqual((self.members, alice.texts), ([bob, alice], [hello("bob").decode(), "1"]))
+
+    def test_told_when_it_hears(self) -> None:
+        """Who joins is a member at once, and told so when it hears the other nodes too; it may go before that."""
+        self.claims.place = Deferred()
+        alice, joining = self.begin("alice")
+        self.assertEqual(self.members, [alice])
+        self.assertNoResult(joining)
+        self.claims.place.callback(None)
+        self.assertIsNone(self.successResultOf(joining))
+        self.claims.place = Deferred()
+        bob, joining = self.begin("bob")
+        joining.cancel()
+        self.registry.leave(bob)
+        self.failureResultOf(joining, CancelledError)
+        self.assertEqual((self.members, self.claims.held), ([alice], [("example", "alice")]))
 
     def test_gone_while_it_waits(self) -> None:
         """Who goes while the others are asked leaves nothing behind."""

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -99,6 +100,7 @@ class Followed:
         self._is_behind = False  # something has to be read that is not held
         self._taken: list[Pending] = []  # when the stream was last read, what had to be in it
         self._waiting: list[WaitingReplay] = []
+        self._unplaced: list[Deferred[None]] = []
         self._asked = 0  # which question to Redis is the last one: answers to others do not count
         self.log.used_at = node.seconds()
         node.remembered(self.log.memory)
@@ -168,6 +170,14 @@ class Followed:
             self._find_waiting()
         return waiting
 
+    def placed(self) -> "Deferred[None] | None":
+        """As `IClaims.placed`."""
+        if self._place is not None or self.is_alone:
+            return None
+        placed: Deferred[None] = Deferred()
+        self._unplaced.append(placed)
+        return placed
+
     def _find_waiting(self) -> None:
         self._is_late = True
         waiting, self._waiting = self._waiting, []
@@ -176,6 +186,9 @@ class Followed:
                 replay.find()
             except Exception:
                 self._log.failure("a history could not be handed over")
+        unplaced, self._unplaced = self._unplaced, []
+        for placed in unplaced:
+            placed.callback(None)
 
     # -- what Redis says
 

@@ -191,6 +191,10 @@ class RedisHistory:
     def claim(self, channel: str, uid: str) -> "Deferred[bool]":
         return self._leases.claim(channel, uid)
 
+    def placed(self, channel: str) -> "Deferred[None] | None":
+        followed = self._followed.get(channel)
+        return None if followed is None else followed.placed()
+
     def release(self, channel: str, uid: str) -> None:
         self._leases.release(channel, uid)
 

@@ -15,7 +15,7 @@ from tests.channels.fakes import said
 from tests.stores.contract import Listener, StoreContract, join_of
 
 from .fakes import FakeLink, FakeServer
-from .nodes import NodesTestCase
+from .nodes import Node, NodesTestCase
 
 
 class ContractTests(StoreContract, TestCase):
@@ -124,6 +124,33 @@ class NodesTests(NodesTestCase):
         self.assertEqual(one.history.counts()[::2], (2, 1))
         self.recover()
         self.assert_everybody_heard_everything()
+
+    def test_placed(self) -> None:
+        """A node knows when it hears the others: when Redis has told it where the channel is, or does not answer."""
+        one = self.node()
+        for answers in (True, False):
+            other = Node(self.server, self.clock, "yz"[answers])
+            other.history.open()
+            self.server.settle()
+            self.server.held = True
+            other.history.replay("example", "reader", 0, ())
+            placed = other.history.placed("example")
+            assert placed is not None
+            other.history.append("example", [join_of("reader")])
+            self.assertNoResult(placed)
+            if answers:
+                self.server.held = False
+                self.server.settle()
+                self.assertIsNone(other.history.placed("example"))
+                one.speak()
+                self.server.settle()
+                self.assertEqual(other.heard[-1:], one.said)
+            else:
+                self.pass_time(0.3)
+            self.assertIsNone(self.successResultOf(placed))
+            self.server.held = False
+            self.nodes.append(other)
+        self.recover()
 
     def test_slow_again_and_again(self) -> None:
         """An operator reads every ten seconds that Redis is too slow, and not every half second."""
