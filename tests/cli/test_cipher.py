@@ -3,6 +3,7 @@
 import sys
 from io import StringIO
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -34,10 +35,8 @@ class CipherTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """Without the extra the line says what to install, and no time is spent on a key."""
-        there = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "nacl"}
-        self.addCleanup(sys.modules.update, there)
-        for name in there:
-            sys.modules[name] = None  # type: ignore[assignment]
+        there = {name: None for name in sys.modules if name.split(".")[0] == "nacl"}
+        self.enterContext(patch.dict(sys.modules, {"nacl": None, **there}))
         self.patch(cipher, "in_daemon_thread", None)
         self.assertIn("pip install 'mles-tx[e2e]'", str(self.failureResultOf(self.made(b"x"), Failed).value))
 
