@@ -1,19 +1,15 @@
 """Real MQTT brokers: Debian's mosquitto, started, stopped and started again on the same port."""
 
 import os
-import signal
-import socket
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from .parts import debian_program, shared_libraries
-from .processes import WAIT, Process
+from .processes import Kept, free_port
 
 __all__ = ["Mosquitto"]
 
 
-class Mosquitto:
+class Mosquitto(Kept):
     """A broker on a free port.
 
     Args:
@@ -22,16 +18,12 @@ class Mosquitto:
 
     Attributes:
         port: its port.
-        directory: where it keeps what it keeps.
     """
 
     def __init__(self, *lines: str, files: Mapping[str, bytes]) -> None:
         self._program = debian_program("mosquitto", "mosquitto", "libdlt2", "libwrap0", "libcjson1", "libnsl2")
-        self._directory = TemporaryDirectory(prefix="mles-tx-test-")
-        self.directory = Path(self._directory.name)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        super().__init__()
+        self.port = free_port()
         for name, content in files.items():
             (self.directory / name).write_bytes(content)
         own = [line.format(directory=self.directory) for line in lines]
@@ -40,7 +32,6 @@ class Mosquitto:
         if not any(line.startswith("allow_anonymous") for line in own):
             begin.append("allow_anonymous true")
         (self.directory / "mosquitto.conf").write_text("\n".join([*begin, *own, ""]))
-        self.process: Process
         self.start()
 
     @property
@@ -51,20 +42,4 @@ class Mosquitto:
     def start(self) -> None:
         """Start it, with what it has kept."""
         command = [str(self._program), "-v", "-c", str(self.directory / "mosquitto.conf")]
-        self.process = Process(command, self.directory, dict(os.environ) | shared_libraries(self._program))
-        try:
-            self.process.expect("mosquitto version .* running", WAIT)
-        except BaseException:
-            self.stop()
-            raise
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        """Let it end."""
-        self.process.signal(number)
-        self.process.wait()
-        self.process.stop()
-
-    def stop(self) -> None:
-        """End it, and forget what it has kept; any number of times."""
-        self.process.stop()
-        self._directory.cleanup()
+        self.begin(command, shared_libraries(self._program), "mosquitto version .* running")

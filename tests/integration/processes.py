@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["WAIT", "Process", "Server", "build_environ", "server_environ"]
+__all__ = ["WAIT", "Kept", "Process", "Server", "build_environ", "free_port", "server_environ"]
 
 #: Seconds within which everything happens that has no promise of its own: a bound, not a measure.
 WAIT = 60.0
@@ -22,6 +22,19 @@ _SETTINGS = re.compile("MLES_|STATE_DIRECTORY|XDG_")
 
 #: What a build must not find there: the make, the virtual environment and the coverage of this run.
 _BUILD_SETTINGS = re.compile("MLES_|XDG_|MAKE|MFLAGS|PYTHON|VIRTUAL_ENV|COV")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody has at the moment; UDP's of that number is free as well."""
+    while True:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            stream.bind(("127.0.0.1", 0))
+            port: int = stream.getsockname()[1]
+            try:
+                datagram.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def server_environ(home: Path, **more: str) -> dict[str, str]:
@@ -149,6 +162,41 @@ class Process:
         for stream in (self._popen.stdin, self._popen.stdout):
             if stream is not None:
                 stream.close()
+
+
+class Kept:
+    """Another program that keeps what it is told in a directory of its own, and may be ended and started again.
+
+    Attributes:
+        directory: where it keeps that.
+        process: the program, once it is started.
+    """
+
+    process: Process
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="mles-tx-test-")
+        self.directory = Path(self._directory.name)
+
+    def begin(self, command: Sequence[str], environ: Mapping[str, str], sign: str) -> None:
+        """Start it, and wait until it prints something."""
+        self.process = Process(command, self.directory, dict(os.environ) | dict(environ))
+        try:
+            self.process.expect(sign)
+        except BaseException:
+            self.stop()
+            raise
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """Let it end."""
+        self.process.signal(number)
+        self.process.wait()
+        self.process.stop()
+
+    def stop(self) -> None:
+        """End it, and forget what it has kept; any number of times."""
+        self.process.stop()
+        self._directory.cleanup()
 
 
 class Server(Process):

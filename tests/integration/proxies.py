@@ -13,9 +13,8 @@ from twisted.trial.unittest import SkipTest
 import mles_tx
 from tests.transport.certificates.making import make
 
-from .acme.pebble import free_port
 from .parts import debian_program, shared_libraries
-from .processes import WAIT, Process, build_environ
+from .processes import WAIT, Process, build_environ, free_port
 
 __all__ = ["CONNECTIONS", "HTTP", "HAProxy", "Nginx", "Way", "documented_command", "documented_settings"]
 

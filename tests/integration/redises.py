@@ -1,18 +1,14 @@
 """Real Redis servers: started, stopped, killed and started again with what they have kept."""
 
-import os
 import shutil
 import signal
-import socket
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import redis
 
 from .parts import debian_libraries, debian_program
-from .processes import Process
+from .processes import Kept, free_port
 
 __all__ = ["RedisServer"]
 
@@ -36,7 +32,7 @@ def _program() -> tuple[str, dict[str, str]]:
     return str(server), {"LD_LIBRARY_PATH": debian_libraries("libjemalloc2", "liblzf1")}
 
 
-class RedisServer:
+class RedisServer(Kept):
     """A Redis on a socket of its own, which keeps what it was told in a file.
 
     Args:
@@ -46,22 +42,15 @@ class RedisServer:
 
     Attributes:
         url: where it is, for `--history`.
-        directory: where it keeps what it keeps.
     """
 
     def __init__(self, *options: str, tcp: bool = False, tls: bool = False) -> None:
         self._program, self._environ = _program()
-        self._directory = TemporaryDirectory(prefix="mles-tx-test-")
-        self.directory = Path(self._directory.name)
+        super().__init__()
         self.socket = self.directory / "redis.sock"
         self.url = f"redis+unix://{self.socket}"
-        self.port = 0
-        if tcp or tls:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.port = free.getsockname()[1]
+        self.port = free_port() if tcp or tls else 0
         self._options = ("--tls-port" if tls else "--port", str(self.port), *(("--port", "0") if tls else ()), *options)
-        self.process: Process
         self.start()
 
     @property
@@ -75,18 +64,7 @@ class RedisServer:
             *(self._program, "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
             *("--dir", str(self.directory), "--appendonly", "yes", "--save", "", *self._options),
         ]
-        self.process = Process(command, self.directory, dict(os.environ) | self._environ)
-        try:
-            self.process.expect("eady to accept connections")
-        except BaseException:
-            self.stop()
-            raise
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        """Let it end."""
-        self.process.signal(number)
-        self.process.wait()
-        self.process.stop()
+        self.begin(command, self._environ, "eady to accept connections")
 
     def cut(self, kind: str) -> None:
         """Cut the connections for commands (normal) or announcements (pubsub)."""
@@ -97,5 +75,4 @@ class RedisServer:
         """End it, and forget what it has kept; any number of times."""
         if self.process.is_running:
             self.process.signal(signal.SIGCONT)
-        self.process.stop()
-        self._directory.cleanup()
+        super().stop()

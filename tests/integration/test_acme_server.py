@@ -7,10 +7,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from .acme.pebble import Pebble, free_port
+from .acme.pebble import Pebble
 from .acme.servers import SERVE, SHORT, TWISTD, AcmeServer, AcmeServerTestCase, pebble, visit
 from .clients import Member, join_frame
-from .processes import WAIT
+from .processes import WAIT, free_port
 from .proxies import CONNECTIONS, HAProxy, documented_settings
 from .redises import RedisServer
 

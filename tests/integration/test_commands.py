@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .processes import WAIT, Process, server_environ
+from .processes import WAIT, Process, free_port, server_environ
 from .support import LOCAL, IntegrationTestCase
 
 
@@ -106,9 +106,7 @@ class CommandTests(IntegrationTestCase):
 
     def test_nobody(self) -> None:
         """A server that is not there, or a host there is not, ends it with code 1 and a line."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            url = f"ws://127.0.0.1:{free.getsockname()[1]}/"
+        url = f"ws://127.0.0.1:{free_port()}/"
         for command in (("sub", "x"), ("pub", "x", "y")):
             code, line = self.run_command(*command, "--server", url, "--wait", "0")
             self.assertEqual((code, line.count("\n")), (1, 1), line)

@@ -1,21 +1,12 @@
 """What a server's admin endpoint tells about it."""
 
 import re
-import socket
 import urllib.error
 import urllib.request
 
-__all__ = ["free_port", "metric", "readiness"]
+__all__ = ["metric", "readiness"]
 
 _PATIENCE = 10.0
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody has at the moment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def metric(port: int, name: str) -> float:

@@ -7,7 +7,9 @@ import subprocess
 import time
 from contextlib import nullcontext, suppress
 
-from .admin import free_port, metric, readiness
+from tests.integration.processes import free_port
+
+from .admin import metric, readiness
 from .peers import Peer, fresh_name
 from .program import Option, Probe, Run, main
 

@@ -2,7 +2,9 @@
 
 import time
 
-from .admin import free_port, metric
+from tests.integration.processes import free_port
+
+from .admin import metric
 from .peers import Peer, fresh_name
 from .program import Option, Probe, Run, main
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
-from tests.integration.processes import Process, server_environ
+from tests.integration.processes import Process, free_port, server_environ
 
-from .admin import free_port
 from .findings import Finding, Verdict
 from .pair import Pair
 from .target import Target

@@ -26,11 +26,11 @@ from mles_tx.protocol.auth import digest
 from tests.integration.acme.pebble import Pebble
 from tests.integration.acme.servers import SERVE, AcmeServer
 from tests.integration.clients import BINARY, CONTINUATION, TEXT, frame
-from tests.integration.processes import Server
+from tests.integration.processes import Server, free_port
 from tests.integration.support import SECURE
 
 from .accounts import Channel, Name, Stay
-from .admin import free_port, metric
+from .admin import metric
 from .findings import Finding, Verdict
 from .pair import Pair
 from .peers import Crowd, NoAnswer, Peer, fresh_name

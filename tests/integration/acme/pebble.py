@@ -14,22 +14,9 @@ from tests.transport.certificates.authority import make_issuer
 from tests.transport.certificates.making import NOW, Made
 
 from ..parts import debian_program
-from ..processes import WAIT, Process, build_environ
+from ..processes import WAIT, Process, build_environ, free_port
 
-__all__ = ["Pebble", "free_port"]
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody has at the moment; UDP's of that number is free as well."""
-    while True:
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            stream.bind(("127.0.0.1", 0))
-            port: int = stream.getsockname()[1]
-            try:
-                datagram.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+__all__ = ["Pebble"]
 
 
 class Pebble:
