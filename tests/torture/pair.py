@@ -7,6 +7,7 @@ its own.
 
 import argparse
 import json
+import re
 import select
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from .findings import Finding
 from .peers import Peer, fresh_name
 from .target import Target
 
-__all__ = ["INTERVAL", "WORST", "Pair", "Report"]
+__all__ = ["INTERVAL", "WORST", "Heard", "Pair", "Report"]
 
 #: Seconds between two messages of the pair. Each of them sends every other one, so that a limit of 100 a second is
 #: never reached.
@@ -35,6 +36,12 @@ WORST = 250.0
 #: Seconds after the last message within which all have to be there.
 _LATEST = 10.0
 
+#: A message of theirs: its number, and when it was sent.
+_MESSAGE = re.compile(rb"(\d+) (\d+\.\d+)")
+
+#: How the frames of those who join begin: a newcomer's is passed on to who is there.
+_JOIN_FRAME = b'{"'
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -43,6 +50,7 @@ class Report:
     Attributes:
         sent: messages they have sent.
         lost: of those, how many have not come.
+        strange: what has come that neither of them sent, or came twice.
         worst: the longest delay, milliseconds.
         p99: of a hundred, 99 were not later than this.
         asleep: how late its own process was woken up at most: a machine that is busy with others.
@@ -51,6 +59,7 @@ class Report:
 
     sent: int
     lost: int
+    strange: int
     worst: float
     p99: float
     asleep: float
@@ -59,6 +68,7 @@ class Report:
     def findings(self, *, judged: bool = True, worst: float = WORST, p99: float | None = None) -> Iterator[Finding]:
         """What this says about the promise; times are `judged` or only shown."""
         yield Finding.equal("the pair: messages lost", f"{self.lost} of {self.sent}{self.end}", f"0 of {self.sent}")
+        yield Finding.equal("the pair: messages of nobody's, or twice", self.strange, 0)
         if judged and self.worst >= worst and self.asleep > worst / 2:
             figure = f"{self.worst:.0f} ms, its own process {self.asleep:.0f} ms: the machine is too busy to tell"
             yield Finding.unknown("the pair: latest message", figure)
@@ -116,6 +126,27 @@ class Pair:
         return self._report
 
 
+class Heard:
+    """What has come of what they say.
+
+    Attributes:
+        delays: seconds on the way, by the number of the message.
+        strange: see `Report`.
+    """
+
+    def __init__(self) -> None:
+        self.delays: dict[int, float] = {}
+        self.strange = 0
+
+    def take(self, payload: bytes, now: float) -> None:
+        """A message that has come."""
+        message = _MESSAGE.fullmatch(payload)
+        if message is not None and (number := int(message[1])) not in self.delays:
+            self.delays[number] = now - float(message[2])
+        elif not payload.startswith(_JOIN_FRAME):
+            self.strange += 1
+
+
 def talk(target: Target, interval: float, key: str, until: int) -> Report:
     """Talk until a descriptor says that its other end is gone."""
     channel, talkers = fresh_name("pair"), []
@@ -125,12 +156,14 @@ def talk(target: Target, interval: float, key: str, until: int) -> Report:
     for talker in talkers:
         talker.frames()  # the join frames of a history
     print("talking", flush=True)
-    sent, heard, delays, asleep = 0, 0, [], 0.0
+    sent, asleep, heard = 0, 0.0, Heard()
     due, last = time.monotonic(), 0.0
     sockets = {talker.fileno(): talker for talker in talkers}
     is_over = False
-    while (not is_over or (heard < sent and time.monotonic() < last + _LATEST)) and not all(t.is_over for t in talkers):
+    while not all(talker.is_over for talker in talkers):
         now = time.monotonic()
+        if is_over and (len(heard.delays) == sent or now > last + _LATEST):
+            break
         if not is_over and now >= due:
             asleep = max(asleep, now - due)
             talker = talkers[sent % 2]
@@ -151,14 +184,13 @@ def talk(target: Target, interval: float, key: str, until: int) -> Report:
             found = sockets[fd].frames()
             now = time.monotonic()
             for _, payload in found:
-                delays.append(now - float(payload.split()[1]))
-                heard += 1
+                heard.take(payload, now)
     end = "".join(f", {talker.close or 'cut'}" for talker in talkers if talker.is_over)
     for talker in talkers:
         talker.leave()
-    delays.sort()
+    delays = sorted(heard.delays.values())
     worst, p99 = (delays[-1], delays[int(len(delays) * 0.99)]) if delays else (0.0, 0.0)
-    return Report(sent, sent - heard, worst * 1e3, p99 * 1e3, asleep * 1e3, end)
+    return Report(sent, sent - len(delays), heard.strange, worst * 1e3, p99 * 1e3, asleep * 1e3, end)
 
 
 def _auth(uid: str, channel: str, key: str) -> str:

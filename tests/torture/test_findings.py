@@ -1,9 +1,11 @@
 """Figures, limits and verdicts."""
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from .findings import Finding, Verdict
-from .pair import Report
+from .pair import Heard, Report
 from .soak import slope
 
 
@@ -32,12 +34,13 @@ class ReportTests(SynchronousTestCase):
 
     def verdicts(self, judged: bool = True, **more: float) -> list[Verdict]:
         """The verdicts on a report."""
-        report = Report(**{"sent": 100, "lost": 0, "worst": 20.0, "p99": 5.0, "asleep": 1.0, "end": "", **more})  # type: ignore[arg-type]
+        good = Report(sent=100, lost=0, strange=0, worst=20.0, p99=5.0, asleep=1.0, end="")
+        report = replace(good, **more)  # type: ignore[arg-type]
         return [finding.verdict for finding in report.findings(judged=judged, p99=100.0)]
 
     def test_good(self) -> None:
         """All has come, and soon."""
-        self.assertEqual(self.verdicts(), [Verdict.HELD] * 3)
+        self.assertEqual(self.verdicts(), [Verdict.HELD] * 4)
 
     def test_lost(self) -> None:
         """One lost message breaks the promise, whether times are judged or not."""
@@ -46,9 +49,17 @@ class ReportTests(SynchronousTestCase):
 
     def test_late(self) -> None:
         """A message later than 250 ms breaks it, unless the pair itself was not let run: then nobody can tell."""
-        self.assertIs(self.verdicts(worst=251.0)[1], Verdict.BROKEN)
-        self.assertIs(self.verdicts(worst=251.0, asleep=200.0)[1], Verdict.UNKNOWN)
-        self.assertIs(self.verdicts(p99=101.0)[2], Verdict.BROKEN)
+        self.assertIs(self.verdicts(worst=251.0)[2], Verdict.BROKEN)
+        self.assertIs(self.verdicts(worst=251.0, asleep=200.0)[2], Verdict.UNKNOWN)
+        self.assertIs(self.verdicts(p99=101.0)[3], Verdict.BROKEN)
+
+    def test_strange(self) -> None:
+        """What nobody has sent breaks it, and what has come twice; the first frames of those who join do not."""
+        heard = Heard()
+        for payload in (b'{"uid":"bob","channel":"pair"}', b"1 100.000000", b"2 100.010000", b"1 100.000000", b"in"):
+            heard.take(payload, 100.5)
+        self.assertEqual((sorted(heard.delays), heard.strange), ([1, 2], 2))
+        self.assertIs(self.verdicts(strange=1)[1], Verdict.BROKEN)
 
 
 class SlopeTests(SynchronousTestCase):
