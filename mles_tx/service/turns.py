@@ -1,11 +1,16 @@
-"""Lean reactor turns, and time that nobody sets, for a program that has its reactor to itself.
+"""Lean and fair reactor turns, and time that nobody sets, for a program that has its reactor to itself.
 
 Around each event Twisted's epoll reactor sets the log prefix of the connection it belongs to, in eight calls. Nothing
 here logs with prefixes.
+
+The kernel hands events out in the order they came. When thousands of connections have something to be read at once, as
+when all members leave in the same instant, who says a word behind them would wait for all of that, and again with the
+next word: a third of a second with 8,000. So where there is more than a turn takes, half of it is for those who have
+been served since that began, and half for those who have not; a talker waits once at most.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from select import EPOLLIN
 from typing import Any
 
@@ -14,8 +19,11 @@ from twisted.logger import Logger
 
 __all__ = ["follow_monotonic_time", "lean_turns"]
 
-#: Events taken from the kernel in a turn. Twisted makes room for as many as there are connections.
+#: Events handled in a turn. Twisted makes room for as many as there are connections.
 _EVENTS = 512
+
+#: Events that those are chosen from when there are more. Room for them costs 5 µs, and each event some 0.5 µs.
+_MOST = 16384
 
 _log = Logger()
 
@@ -35,12 +43,49 @@ def lean_turns(reactor: Any) -> None:
         reactor.__dict__["doIteration"] = _lean_iteration(reactor)
 
 
+class _Queue:
+    """Who waits, and who was served, while there is more than a turn takes."""
+
+    def __init__(self) -> None:
+        # Descriptors: who has waited longest is first, who was served last is last.
+        self._waiting: dict[int, None] = {}
+        self._served: dict[int, None] = {}
+        self.is_used = False
+
+    def choose(self, events: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """What is handled in this turn of what there is; the rest waits."""
+        self.is_used = True
+        ready, served = dict(events), self._served
+        self._waiting.update((number, None) for number in ready if number not in served)
+        waiting = [number for number in self._waiting if number in ready]
+        again = [number for number in served if number in ready]
+        half = _EVENTS // 2
+        chosen = waiting[: max(half, _EVENTS - len(again))] + again[: max(half, _EVENTS - len(waiting))]
+        for number in chosen:
+            self._waiting.pop(number, None)
+            served.pop(number, None)
+            served[number] = None
+        return [(number, ready[number]) for number in chosen]
+
+    def clear(self) -> None:
+        """There is no more than a turn takes."""
+        self.is_used = False
+        self._waiting.clear()
+        self._served.clear()
+
+
 def _lean_iteration(reactor: Any) -> Callable[[float | None], None]:
     poll = reactor._poller.poll
     selectables = reactor._selectables
+    queue = _Queue()
 
     def iterate(timeout: float | None) -> None:
-        for number, event in poll(timeout, _EVENTS):
+        events = poll(timeout, _EVENTS)
+        if len(events) == _EVENTS:
+            events = queue.choose([*events, *poll(0, _MOST)])  # the kernel tells of the first ones again
+        elif queue.is_used:
+            queue.clear()
+        for number, event in events:
             selectable = selectables.get(number)
             if selectable is None:
                 continue  # an earlier event of this turn has closed it

@@ -306,18 +306,54 @@ class LeanTurnsTests(TwistedTurnsTests):
         self.assertEqual(end.notes, [b"x"])
 
     def test_more_than_a_turn_takes(self) -> None:
-        """When more has arrived than a turn takes, everybody's is read within a few turns, before anybody's second."""
+        """When more has arrived than a turn takes, those who wait longest get half of each, whatever others say."""
         self.patch(module, "_EVENTS", 2)
         ends = [self.end() for _ in range(7)]
         for end in ends:
             end.peer.send(b"x")
             end.on_read = lambda end=end: end.peer.send(b"y") and None
         read = []
-        for _ in range(4):
+        for _ in range(6):
             self.turn()
-            read.append(sum(len(end.notes) for end in ends))
-        self.assertEqual(read, [2, 4, 6, 8])
-        self.assertEqual(sorted(len(end.notes) for end in ends), [1] * 6 + [2])
+            read.append((sum(len(end.notes) for end in ends), sum(bool(end.notes) for end in ends)))
+        self.assertEqual(read, [(2, 2), (4, 3), (6, 4), (8, 5), (10, 6), (12, 7)])
+
+    def test_talkers(self) -> None:
+        """Who talks while thousands have something to be read waits once, and from then on for a turn at most."""
+        self.patch(module, "_EVENTS", 4)
+        crowd, talkers = [self.end() for _ in range(12)], [self.end() for _ in range(2)]
+        for end in (*crowd, *talkers):
+            end.peer.send(b"x")
+        while not all(talker.notes for talker in talkers):
+            self.turn()
+        late = [self.end() for _ in range(40)]
+        for end in late:
+            end.peer.send(b"x")
+        for turns in range(2, 12):
+            for talker in talkers:
+                talker.peer.send(b"y")
+            self.turn()
+            self.assertEqual([len(talker.notes) for talker in talkers], [turns, turns])
+        self.assertGreaterEqual(sum(len(end.notes) for end in late), 18)
+
+    def test_many_talkers(self) -> None:
+        """Nobody who waits is forgotten while others talk without a pause, and all of these are heard in turn."""
+        self.patch(module, "_EVENTS", 4)
+        talkers = [self.end() for _ in range(9)]
+        for talker in talkers:
+            talker.on_read = lambda talker=talker: talker.peer.send(b"y") and None
+            talker.peer.send(b"x")
+        for _ in range(6):
+            self.turn()
+        quiet = [self.end() for _ in range(10)]
+        for end in quiet:
+            end.peer.send(b"x")
+        before = [len(talker.notes) for talker in talkers]
+        for _ in range(9):
+            self.turn()
+        heard = [len(talker.notes) - then for talker, then in zip(talkers, before, strict=True)]
+        self.assertEqual([end.notes for end in quiet], [[b"x"]] * 10)
+        self.assertEqual((min(heard), max(heard), sum(heard)), (2, 3, 26))
 
 
 class OtherReactorsTests(SynchronousTestCase):
