@@ -4,11 +4,14 @@ import os
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from mles_tx.transport.certificates.pairs import Pair
 
 from .banner import banner
 from .changing import Change
 from .config import ServerConfig
+from .heap import Heap
 from .logs import Log
 from .process import OwnProcess
 from .resources import raise_descriptor_limit
@@ -43,6 +46,7 @@ class Program(OwnProcess, MlesService):
         MlesService.__init__(self, config, reactor)
         OwnProcess.__init__(self, reactor, announce, log, environ)
         self._reread = reread
+        self._heap = Heap(reactor, lambda: self.connections)
 
     @property
     def port(self) -> int:
@@ -54,6 +58,7 @@ class Program(OwnProcess, MlesService):
 
     def startService(self) -> None:
         super().startService()
+        self._heap.startService()
         self.serves(
             banner(
                 self.config,
@@ -63,6 +68,11 @@ class Program(OwnProcess, MlesService):
                 None if self.redirect is None else self.redirect.addresses[0][1],
             )
         )
+
+    def stopService(self) -> "Deferred[None]":
+        if self._heap.running:
+            self._heap.stopService()
+        return super().stopService()
 
     def change(self) -> list[Change]:
         return self.reload(self.config if self._reread is None else self._reread())

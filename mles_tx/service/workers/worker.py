@@ -34,6 +34,7 @@ from ..certificates import read_pairs
 from ..changing import with_live_of
 from ..config import ConfigError, ServerConfig
 from ..exported import read_all, running_versions
+from ..heap import Heap
 from ..lag import ReactorLag
 from ..logs import JsonLines, Log
 from ..options import Options
@@ -125,6 +126,7 @@ class Worker(Protocol):
         self._service: MlesService | None = None
         self._is_first = False
         self._lag = ReactorLag(reactor)
+        self._heap: Heap | None = None
         self._process = ProcessCollector(registry=None)
         self._looking: IDelayedCall | None = None
         self._stopping: Deferred[None] | None = None
@@ -216,6 +218,8 @@ class Worker(Protocol):
             self._fail(str(error))
             return
         self._lag.startService()
+        self._heap = Heap(self._reactor, lambda: len(service.listener.websocket.connections))
+        self._heap.startService()
         lines = banner(
             service.config,
             service.listener.addresses[0][1],
@@ -271,8 +275,9 @@ class Worker(Protocol):
         for ports in (self._service.listener, self._service.redirect):
             if ports is not None:
                 ports.is_restart = is_restart
-        if self._lag.running:
-            self._lag.stopService()
+        for watch in (self._lag, self._heap):
+            if watch is not None and watch.running:
+                watch.stopService()
         self._service.stopService().addErrback(self._not_stopped).addCallback(self._stopped)
 
     def _not_stopped(self, failure: Failure) -> None:
