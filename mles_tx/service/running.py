@@ -14,7 +14,6 @@ from .config import ServerConfig
 from .heap import Heap
 from .logs import Log
 from .process import OwnProcess
-from .resources import raise_descriptor_limit
 from .server import MlesService
 
 __all__ = ["Program"]
@@ -42,9 +41,8 @@ class Program(OwnProcess, MlesService):
         environ: MutableMapping[str, str] = os.environ,
         reread: Callable[[], ServerConfig] | None = None,
     ) -> None:
-        raise_descriptor_limit()  # the server shares them out
+        OwnProcess.__init__(self, reactor, announce, log, environ)  # first: it sees to the descriptors
         MlesService.__init__(self, config, reactor)
-        OwnProcess.__init__(self, reactor, announce, log, environ)
         self._reread = reread
         self._heap = Heap(reactor, lambda: self.connections)
 
