@@ -98,8 +98,9 @@ class TapTests(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.options.parseOptions(["--port", "0"])
         service = cast(Program, tap.makeService(self.options))
-        # Not Program's own: the signals are the test runner's.
-        self.addCleanup(super(Program, service).stopService)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.addCleanup(service.stopService)
         service.privilegedStartService()
         service.startService()
         _, port = service.listener.addresses[0]
