@@ -105,6 +105,8 @@ class MqttLink(Service):
         self._client = self._make_client(name or token_hex(8), ca_file)
         self._links = 0  # how many there were: an acknowledgement is for the one the message came on
         self._is_held = False
+        self._is_subscribed = False
+        self._unsaid: Message | None = None  # until it is
         self._window = _WINDOW
         self._unanswered: set[int] = set()  # packet identifiers of what we have published
         self._wanted: Deferred[None] | None = None
@@ -209,16 +211,22 @@ class MqttLink(Service):
         if packet_bytes is not None:
             largest = packet_bytes - len(self.address.topic.encode()) - _OVERHEAD_BYTES
             self._side.max_payload = max(0, min(MAX_MESSAGE_BYTES, largest))
-        self._log.info("{name}: connected", name=self.name)
         self._client.subscribe(
             self.address.topic,
             options=SubscribeOptions(qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND),
         )
-        self._bridge.caught_up(self._side)
+        self._bridge.caught_up(self._side)  # what the broker has kept for us comes now
 
     def _subscribed(self, fault: str) -> None:
         if fault:
             self._give_up(f"the broker does not let us read the topic: {fault}")
+            return
+        self._log.info("{name}: connected", name=self.name)
+        self._is_subscribed = True
+        unsaid, self._unsaid = self._unsaid, None
+        if unsaid is not None:
+            self._publish(unsaid)
+            self._want_more()
 
     def _refused(self, code: int, reason: str) -> None:
         if code in _FINAL:
@@ -230,6 +238,7 @@ class MqttLink(Service):
         self._log.warn("{name}: nobody answers; trying again", name=self.name)
 
     def _broken(self, reason: str) -> None:
+        self._is_subscribed = False
         self._bridge.broken(self._side)
         self._log.warn("{name}: the connection has ended: {reason}", name=self.name, reason=reason)
 
@@ -263,20 +272,32 @@ class MqttLink(Service):
     # -- what is said
 
     def say(self, message: Message) -> "Deferred[None]":
+        if not self._is_subscribed:
+            # paho tells that it is connected before it sends again what was not acknowledged, and that was said before.
+            # The answer to the subscription is read when it has.
+            self._unsaid = message
+        else:
+            self._publish(message)
+            if len(self._unanswered) < self._window:
+                return succeed(None)
+        self._wanted = Deferred()
+        return self._wanted
+
+    def _publish(self, message: Message) -> None:
         properties = Properties(PacketTypes.PUBLISH)
         properties.PayloadFormatIndicator = int(not message.is_binary)
         info = self._client.publish(self.address.topic, message.payload, qos=1, retain=False, properties=properties)
         self._unanswered.add(info.mid)
-        if len(self._unanswered) < self._window:
-            return succeed(None)
-        self._wanted = Deferred()
-        return self._wanted
 
     def _published(self, mid: int, fault: str) -> None:
         self._unanswered.discard(mid)
         if fault:
             self._give_up(f"the broker does not let us publish to the topic: {fault}")
-        elif self._wanted is not None and len(self._unanswered) < self._window:
+        else:
+            self._want_more()
+
+    def _want_more(self) -> None:
+        if self._wanted is not None and self._unsaid is None and len(self._unanswered) < self._window:
             wanted, self._wanted = self._wanted, None
             wanted.callback(None)
 

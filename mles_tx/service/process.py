@@ -18,11 +18,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
+from twisted.python.failure import Failure
 
 from mles_tx.channels.history import HistoryError
 from mles_tx.transport.certificates.pairs import CertificateError
@@ -80,6 +81,7 @@ class OwnProcess(Service):
         self._announce = announce
         self._program_log = log
         self._is_to_reread = False
+        self._is_changing = False
         self._terminal: int | None = None
         self._usr1_before: object = None
         self._hup_before: object = None
@@ -103,8 +105,11 @@ class OwnProcess(Service):
         """How many WebSocket connections there are, about."""
 
     @abstractmethod
-    def change(self) -> list[Change]:
+    def change(self) -> "list[Change] | Deferred[list[Change]]":
         """Read the settings again, and change to them; see `MlesService.reload`.
+
+        Returns:
+            What has changed, at once or as soon as it has.
 
         Raises:
             CertificateError, ConfigError, UsageError: they cannot be used; then nothing has changed.
@@ -193,28 +198,46 @@ class OwnProcess(Service):
             self._ready = self._reactor.callLater(0, self.tell_ready)
 
     def reread(self) -> None:
-        """Read the settings again, and change to them; when that cannot be done, nothing changes."""
+        """Read the settings again, and change to them; when that cannot be done, nothing changes.
+
+        Whoever waits for the end of it finds the new ones everywhere.
+        """
+        if self._is_changing:
+            return  # to be read again as soon as that is done
         self._is_to_reread = False
         if not self.running:
             return
         if self._has_lost_terminal():
             signal.raise_signal(signal.SIGTERM)
             return
+        self._is_changing = True
         self.notify.reloading()
-        try:
-            told = self.change()
-        except (CertificateError, ConfigError, usage.UsageError) as error:
-            self._log.error("the settings stay as they were: {error}", error=one_line(str(error)))
-        except Exception:
-            self._log.failure("the settings could not be read again")
+        maybeDeferred(self.change).addCallbacks(self._changed, self._not_changed).addCallback(self._change_is_over)
+
+    def _changed(self, told: list[Change]) -> None:
+        waiting = sum(change.needs_restart for change in told)
+        self._log.info(
+            "settings read again: {changed} changed, {waiting} need a restart",
+            changed=len(told) - waiting,
+            waiting=waiting,
+        )
+
+    def _not_changed(self, failure: Failure) -> None:
+        if failure.check(CertificateError, ConfigError, usage.UsageError):
+            self._log.error("the settings stay as they were: {error}", error=one_line(str(failure.value)))
         else:
-            waiting = sum(change.needs_restart for change in told)
-            self._log.info(
-                "settings read again: {changed} changed, {waiting} need a restart",
-                changed=len(told) - waiting,
-                waiting=waiting,
-            )
-        self.tell_ready()
+            self._log.failure("the settings could not be read again", failure)
+
+    def _change_is_over(self, _: None) -> None:
+        self._is_changing = False
+        if self._is_to_reread:
+            self.reread()
+        elif self.running:
+            self.tell_ready()
+
+    def _reread_if_asked(self) -> None:
+        if self._is_to_reread:  # else it was done when the change before was over
+            self.reread()
 
     def stopService(self) -> "Deferred[None]":
         if threading.current_thread() is threading.main_thread():
@@ -283,7 +306,7 @@ class OwnProcess(Service):
             self._hup_before(number, frame)
         if not self._is_to_reread:  # what has changed until then is read then
             self._is_to_reread = True
-            self._reactor.callFromThread(self.reread)
+            self._reactor.callFromThread(self._reread_if_asked)
 
     def _take_ending(self) -> None:
         for number in _ENDING:

@@ -15,7 +15,7 @@ from mles_tx.protocol.forwarded import Client
 from .forwarding import asks_for_upgrade, request_fields, tokens
 from .pages import BAD_REQUEST, Answer
 
-__all__ = ["Incoming", "Refusal", "outgoing", "understand"]
+__all__ = ["Incoming", "Refusal", "outgoing", "read_head", "understand"]
 
 #: What ends lines here and there, and is no line end of HTTP's (RFC 9112 section 2.2 allows to refuse it).
 _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
@@ -65,15 +65,15 @@ class Incoming:
     expects: bool
 
 
-def understand(http: Connection, head: bytes) -> Incoming:
-    """Understand a head.
+def read_head(http: Connection, head: bytes) -> Request:
+    """Read a head, by the rules of HTTP alone.
 
     Args:
         http: the client's connection, new; it goes on with the body.
         head: from the first byte up to the empty line.
 
     Raises:
-        Refusal: 400 or 501.
+        Refusal: 400 or 501; then `http` knows of no request either.
     """
     framing = _FRAMING.findall(head)
     if _BARE_LINE_END.search(head) or len(framing) > 1 or b"," in b"".join(framing):
@@ -83,9 +83,23 @@ def understand(http: Connection, head: bytes) -> Incoming:
         request = http.next_event()
     except RemoteProtocolError as error:
         raise Refusal(501 if error.error_status_hint == 501 else BAD_REQUEST.code, BAD_REQUEST.text) from None
+    if type(request) is not Request:
+        raise Refusal.like(BAD_REQUEST)
+    return request
+
+
+def understand(http: Connection, request: Request) -> Incoming:
+    """Understand what was read.
+
+    Args:
+        http: the client's connection.
+        request: its head.
+
+    Raises:
+        Refusal: 400.
+    """
     if (
-        type(request) is not Request
-        or request.method == b"CONNECT"
+        request.method == b"CONNECT"
         or request.http_version not in (b"1.0", b"1.1")
         or (request.http_version == b"1.0" and tokens(request.headers, b"transfer-encoding"))
     ):

@@ -21,7 +21,7 @@ from mles_tx.transport.door import Door
 from mles_tx.transport.tcp import bytes_taken
 
 from .clientside import ClientSide
-from .incoming import Incoming, Refusal, outgoing, understand
+from .incoming import Incoming, Refusal, outgoing, read_head, understand
 from .pages import BAD_REQUEST
 from .pool import FAULTS, TooManyConnections, Upstream
 from .progress import REPORTS, Phase, Progress, Seen, Verdict
@@ -91,7 +91,9 @@ class RequestRelay:
         self._rest = rest
         self._client.setTcpNoDelay(True)
         try:
-            self._pass_on(understand(self._side.http, head))
+            request = read_head(self._side.http, head)
+            self._side.is_head = request.method == b"HEAD"  # a refusal, too, is framed as its answer
+            self._pass_on(understand(self._side.http, request))
         except Refusal as refusal:
             self._answer(refusal.status, refusal.text)
         except Exception:
@@ -227,7 +229,6 @@ class RequestRelay:
 
     def _pass_on(self, incoming: Incoming) -> None:
         request = incoming.request
-        self._side.is_head = request.method == b"HEAD"
         self._is_whole = incoming.is_whole
         self._is_repeatable = incoming.is_repeatable
         self._upstream, target, sender = self._choose(self._client, request)

@@ -33,6 +33,8 @@ class _Client:
         self.client_id = client_id
         self.told: list[tuple[Any, ...]] = []
         self.published: list[tuple[bytes, int]] = []  # payload and format
+        self.sent: list[bytes] = []  # what the broker gets, in order
+        self.unanswered: dict[int, bytes] = {}
         self.acknowledged: list[int] = []
         self.is_gone = False
 
@@ -42,7 +44,19 @@ class _Client:
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: Any) -> Any:
         assert (topic, qos, retain) == ("topic", 1, False)
         self.published.append((payload, properties.PayloadFormatIndicator))
+        self.sent.append(payload)
+        self.unanswered[len(self.published)] = payload
         return MQTTMessage(len(self.published)).info
+
+    def greet(self, reason: ReasonCode, properties: Properties) -> None:
+        """The broker has answered: first somebody is told, then what it may not have is sent again."""
+        self.on_connect(self, None, None, reason, properties)
+        if reason.value < 0x80:
+            self.sent += self.unanswered.values()
+
+    def subscribed(self) -> None:
+        """It has taken the subscription."""
+        self.on_subscribe(self, None, 1, [ReasonCode(PacketTypes.SUBACK, "Granted QoS 1")], None)
 
     def ack(self, mid: int, qos: int) -> None:
         self.acknowledged.append(mid)
@@ -74,11 +88,22 @@ class MqttLinkTests(SynchronousTestCase):
         self.mles.arrive()
 
     def connect(self, code: str = "Success", **properties: int) -> None:
+        """The broker has answered, also to the subscription."""
+        self.greet(code, **properties)
+        if code == "Success":
+            self.client.subscribed()
+
+    def greet(self, code: str = "Success", **properties: int) -> None:
         """The broker has answered."""
         found = Properties(PacketTypes.CONNACK)
         for name, value in properties.items():
             setattr(found, name, value)
-        self.client.on_connect(self.client, None, None, ReasonCode(PacketTypes.CONNACK, code), found)
+        self.client.greet(ReasonCode(PacketTypes.CONNACK, code), found)
+
+    def disconnect(self) -> None:
+        """The broker has gone."""
+        reason = ReasonCode(PacketTypes.DISCONNECT, "Server shutting down")
+        self.client.on_disconnect(self.client, None, None, reason, None)
 
     def come(self, payload: bytes, mid: int = 1, dup: bool = False, is_text: bool = False) -> None:
         """Somebody has published something."""
@@ -91,6 +116,7 @@ class MqttLinkTests(SynchronousTestCase):
 
     def answer(self, mid: int, code: str = "Success") -> None:
         """The broker has taken something."""
+        self.client.unanswered.pop(mid, None)
         self.client.on_publish(self.client, None, mid, ReasonCode(PacketTypes.PUBACK, code), None)
 
     def test_interface(self) -> None:
@@ -140,9 +166,7 @@ class MqttLinkTests(SynchronousTestCase):
         self.connect()
         self.link.hold()
         self.come(b"one", 1)
-        self.client.on_disconnect(
-            self.client, None, None, ReasonCode(PacketTypes.DISCONNECT, "Server shutting down"), None
-        )
+        self.disconnect()
         self.channel.say("meanwhile")
         self.mles.arrive()
         self.assertEqual(self.client.published, [])
@@ -152,6 +176,43 @@ class MqttLinkTests(SynchronousTestCase):
         self.assertEqual(self.client.acknowledged, [])
         self.come(b"one", 1, dup=True)
         self.assertEqual((self.client.acknowledged, self.channel.everything), ([1], ["meanwhile", "one"]))
+
+    def test_order_over_a_break(self) -> None:
+        """What the broker may not have got comes before what was said while it was away."""
+        self.connect()
+        for text in ("one", "two", "three"):
+            self.channel.say(text)
+        self.mles.arrive()
+        self.answer(1)
+        self.disconnect()
+        for text in ("four", "five"):
+            self.channel.say(text)
+        self.mles.arrive()
+        self.greet()
+        self.answer(2)
+        self.client.subscribed()
+        again = [b"two", b"three"]
+        self.assertEqual(self.client.sent, [b"one", *again, *again, b"four", b"five"])
+
+    def test_broken_again(self) -> None:
+        """The same when the broker goes before it has answered."""
+        self.connect()
+        self.disconnect()
+        for text in ("one", "two"):
+            self.channel.say(text)
+        self.mles.arrive()
+        self.greet()
+        self.disconnect()
+        self.greet()
+        self.assertEqual(self.client.sent, [])
+        self.client.subscribed()
+        self.assertEqual(self.client.sent, [b"one", b"two"])
+
+    def test_kept_for_us(self) -> None:
+        """What the broker has kept for us comes before it answers to the subscription, and is no history."""
+        self.greet()
+        self.come(b"one", 1)
+        self.assertEqual((self.client.acknowledged, self.channel.everything), ([1], ["one"]))
 
     def test_too_large(self) -> None:
         """What is too large for the broker or for Mles is counted, and nothing else happens."""

@@ -429,6 +429,21 @@ class RereadTests(ProgramTestCase):
         )
         self.assertEqual(program.config.rate_limit, 5)
 
+    def test_signalled_when_told(self) -> None:
+        """Who signals as soon as the log tells has the settings read once for it, and not once more at some time."""
+        program = self.begin()
+
+        def signal_once(event: LogEvent) -> None:
+            globalLogPublisher.removeObserver(observer)
+            signal.raise_signal(signal.SIGHUP)
+
+        observer: Any = signal_once
+        globalLogPublisher.addObserver(observer)
+        self.rereads = [program.config] * 3
+        self.hup()
+        self.hup(0)
+        self.assertEqual(len(self.rereads), 1)
+
     def test_log_level(self) -> None:
         """The log level changes at once, and back; when something else is wrong it stays."""
         lines: list[bytes] = []

@@ -4,7 +4,7 @@ from h11 import SERVER, Connection
 from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.protocol.forwarded import Client
-from mles_tx.web.incoming import Incoming, Refusal, outgoing, understand
+from mles_tx.web.incoming import Incoming, Refusal, outgoing, read_head, understand
 from mles_tx.web.pages import BAD_REQUEST
 from tests.wire import upgrade
 
@@ -18,7 +18,8 @@ def head(*lines: str, start: str = "POST /x HTTP/1.1") -> bytes:
 
 def understood(data: bytes) -> Incoming:
     """What is understood of a head."""
-    return understand(Connection(SERVER), data)
+    http = Connection(SERVER)
+    return understand(http, read_head(http, data))
 
 
 #: Head, and whether it has no body, asks for WebSocket, may be sent twice, and asks whether to send the body.

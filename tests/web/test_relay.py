@@ -308,9 +308,16 @@ class RefusedTests(ProxyTestCase):
         self.assertEqual(self.opening, [])
 
     def test_head(self) -> None:
-        """A refusal of HEAD has no body either."""
+        """A refusal of HEAD has no body either, whatever it was refused for."""
         client = self.connect(ask(host="elsewhere.example", method="HEAD") + ask("/"))
         self.assertIn(b"Content-Length: 34\r\n\r\nHTTP/1.1 200 OK", client.taken())
+        for head in (
+            ask(method="HEAD").replace(b"HTTP/1.1", b"HTTP/2.1"),
+            ask("/api/x", "Transfer-Encoding: chunked", method="HEAD").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        ):
+            client = self.connect(head)
+            answer, body = split_answer(client.taken())
+            self.assertEqual((answer[:12], body, client.finished), (b"HTTP/1.1 400", b"", True))
 
 
 class FailureTests(ProxyTestCase):

@@ -185,8 +185,12 @@ class Supervision(MultiService):
 
     # -- changes
 
-    def reload(self, options: Options) -> list[Change]:
+    def reload(self, options: Options) -> "Deferred[list[Change]]":
         """Change to other settings, in all workers; see `MlesService.reload`.
+
+        Returns:
+            A Deferred that fires with what has changed, and what is to change but needs a restart: when all workers
+            have it, or have said why they cannot.
 
         Raises:
             CertificateError: a file cannot be used; then nothing has changed anywhere.
@@ -200,17 +204,18 @@ class Supervision(MultiService):
         told += changed_pairs(before, self.held.read_again(config))
         self.take_over(config)
         tell(self._log, told)
-        if self.crew is not None:
-            self.crew.change(self.held.given(options)).addCallback(self._not_changed)
-        return told
+        if self.crew is None:
+            return succeed(told)
+        return self.crew.change(self.held.given(options)).addCallback(self._taken_over, told)
 
     def take_over(self, config: ServerConfig) -> None:
         """Be what a configuration says, in all that is done here."""
         self.config = config
 
-    def _not_changed(self, lines: Sequence[str]) -> None:
-        for line in lines:
+    def _taken_over(self, faults: Sequence[str], told: list[Change]) -> list[Change]:
+        for line in faults:
             self._log.error("the settings stay as they were in {line}", line=one_line(line))
+        return told
 
     def replace(self, options: Options) -> "Deferred[bool]":
         """Replace all workers, one after another, by new ones of the version that is installed, with other settings.

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -74,7 +75,7 @@ class Supervisor(OwnProcess, Supervision):
         super().take_over(config)
         self.set_log_level(config.log_level)
 
-    def change(self) -> list[Change]:
+    def change(self) -> "Deferred[list[Change]]":
         return self.reload(self._options.reread())
 
     def reread(self) -> None:
@@ -96,8 +97,16 @@ class Supervisor(OwnProcess, Supervision):
         except Exception:
             self._log.failure("no worker is replaced: the settings could not be read again")
         else:
-            self.notify.status(f"replacing {self.config.workers} workers, one after another")
+            self._tell_replacing()
             replacing.addCallback(self._replaced).addErrback(self._failed)
+
+    def tell_ready(self) -> None:
+        super().tell_ready()
+        if self._is_replacing:  # a change was under way when that began
+            self._tell_replacing()
+
+    def _tell_replacing(self) -> None:
+        self.notify.status(f"replacing {self.config.workers} workers, one after another")
 
     def cut_off(self) -> None:
         self.abort()

@@ -68,14 +68,16 @@ class ChangeTests(SupervisedTestCase):
         """All workers get them, with the files; it is told once what has changed, and what needs a restart."""
         supervisor = self.serving("limit = 5")
         self.write("limit = 6\ncors = true")
-        told = supervisor.reload(supervisor._options.reread())
-        self.assertEqual([str(change) for change in told], ["--cors: off -> on (needs a restart)", "--limit: 5 -> 6"])
-        self.assertEqual(self.lines[-2:], [f"{word}: {told[at]}" for at, word in ((0, "not changed"), (1, "changed"))])
+        reloaded = supervisor.reload(supervisor._options.reread())
+        expected = ["--cors: off -> on (needs a restart)", "--limit: 5 -> 6"]
+        self.assertEqual(self.lines[-2:], [f"not changed: {expected[0]}", f"changed: {expected[1]}"])
         one, other = self.reactor.started
         self.assertEqual((one.kinds[-1], one.told[-1]), ("change", other.told[-1]))
         self.assertIn(str(self.config), one.told[-1]["given"]["contents"])
         one.say("changed", why="the directory is gone")
+        self.assertNoResult(reloaded)
         other.say("changed", why="")
+        self.assertEqual([str(change) for change in self.successResultOf(reloaded)], expected)
         self.assertEqual(self.lines[-1], "the settings stay as they were in worker 1: the directory is gone")
 
     def test_wrong(self) -> None:

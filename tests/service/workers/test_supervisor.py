@@ -1,7 +1,12 @@
 """Running a server of several processes as a program."""
 
+import contextlib
 import os
 import signal
+from socket import AF_UNIX, SOCK_DGRAM, socket
+from tempfile import TemporaryDirectory
+
+from mles_tx.service.workers.supervisor import Supervisor
 
 from .fakes import report
 from .supervised import SupervisedTestCase
@@ -49,6 +54,64 @@ class SupervisorTests(SupervisedTestCase):
         self.signal(signal.SIGUSR2)
         self.assertEqual([process.child.number for process in self.reactor.started], [1, 2, 1])
         self.assertIn("2 workers are replaced, one after another", self.lines)
+
+    def told(self) -> list[str]:
+        """What the service manager was told since the last look."""
+        found = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                found.append(self.manager.recv(4096).decode().split("\n")[0])
+        return found
+
+    def managed(self) -> Supervisor:
+        """One that serves, for a service manager."""
+        directory = self.enterContext(TemporaryDirectory(prefix="mles-"))
+        self.manager = self.enterContext(socket(AF_UNIX, SOCK_DGRAM))
+        self.manager.bind(f"{directory}/notify")
+        self.manager.setblocking(False)
+        self.environ["NOTIFY_SOCKET"] = f"{directory}/notify"
+        supervisor = self.serving("limit = 5")
+        self.reactor.advance(0)
+        self.told()
+        return supervisor
+
+    def test_reread_everywhere(self) -> None:
+        """The settings are read again when all workers have them; what has changed until then is read behind it."""
+        supervisor = self.managed()
+
+        def reread() -> int:
+            return sum(line.startswith("settings read again") for line in self.lines)
+
+        one, other = self.reactor.started
+        self.write("limit = 6")
+        self.signal(signal.SIGHUP)
+        one.say("changed", why="")
+        self.write("limit = 7")
+        self.signal(signal.SIGHUP)
+        self.assertEqual((self.told(), reread(), other.kinds.count("change")), (["RELOADING=1"], 0, 1))
+        other.say("changed", why="")
+        self.assertEqual((self.told(), reread(), other.kinds.count("change")), (["RELOADING=1"], 1, 2))
+        one.end(1)  # who follows has them from the start
+        self.assertEqual((self.told(), reread()), ([], 1))
+        other.say("changed", why="no such file")
+        self.assertEqual((self.told(), reread()), (["READY=1"], 2))
+        self.signal(signal.SIGHUP)
+        self.end(supervisor)
+        self.assertEqual(self.told(), ["RELOADING=1", "STOPPING=1"])
+
+    def test_replaced_while_rereading(self) -> None:
+        """When workers are replaced before all have other settings, the service manager hears of both."""
+        self.managed()
+        self.signal(signal.SIGHUP)
+        self.signal(signal.SIGUSR2)
+        for process in self.reactor.started:
+            process.say("changed", why="")
+        replacing = "STATUS=replacing 2 workers, one after another"
+        self.assertEqual(self.told(), ["RELOADING=1", replacing, "READY=1", replacing])
+        for number in (2, 3):
+            self.reactor.started[number].serve()
+            self.reactor.started[number - 2].end()
+        self.assertEqual(self.told(), ["READY=1"])
 
     def test_while_replacing(self) -> None:
         """What comes while workers are replaced is done when they are."""
