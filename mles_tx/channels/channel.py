@@ -21,7 +21,7 @@ class Channel:
 
     _log = Logger()
 
-    __slots__ = ("_receivers", "filled_by", "has_spoken", "members", "name", "pending")
+    __slots__ = ("_behind", "_receivers", "filled_by", "has_spoken", "members", "name", "pending")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -33,6 +33,8 @@ class Channel:
         self.filled_by: IMember | None = None
         #: Those who receive, in the order they joined: a member that leaves while it is walked does not disturb.
         self._receivers: tuple[IMember, ...] | None = None
+        #: What is committed while another batch is being delivered, each with those it is for; None: none is.
+        self._behind: list[tuple[Sequence[Message], Sequence[IMember]]] | None = None
 
     def add(self, member: IMember) -> None:
         """Take in a member; its uid is free."""
@@ -49,6 +51,9 @@ class Channel:
 
         Nobody gets back what it sent. A member that fails is closed; the others do not notice.
 
+        A write may end a member, and whoever waited for its uid joins then: what is committed for that, in the middle
+        of a delivery, is delivered behind it, to those who are there at that moment.
+
         Returns:
             Messages handed to members, each counted once a member.
         """
@@ -57,7 +62,18 @@ class Channel:
         receivers = self._receivers
         if receivers is None:
             receivers = self._receivers = tuple(member for member in self.members.values() if member.receives)
-        return self._deliver_one(batch[0], receivers) if len(batch) == 1 else self._deliver(batch, receivers)
+        if self._behind is not None:
+            self._behind.append((batch, receivers))
+            return 0
+        behind: list[tuple[Sequence[Message], Sequence[IMember]]] = []
+        self._behind = behind
+        try:
+            sent = self._deliver_one(batch[0], receivers) if len(batch) == 1 else self._deliver(batch, receivers)
+            for each in behind:
+                sent += self._deliver(*each)
+        finally:
+            self._behind = None
+        return sent
 
     def _deliver_one(self, message: Message, receivers: Sequence[IMember]) -> int:
         data, _, origin, _ = message

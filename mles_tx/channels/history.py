@@ -173,7 +173,8 @@ class IHistory(Interface):
     ) -> IReplay:
         """What a joiner is to be sent.
 
-        The end is fixed at the call: exactly the batches that were committed before it.
+        The end is fixed at the call: exactly the batches that were committed before it. The beginning is where the
+        history begins when it is read: a store that reads late may have forgotten its oldest messages for newer ones.
 
         Args:
             channel: the channel's name.

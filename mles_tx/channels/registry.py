@@ -284,7 +284,8 @@ class ChannelRegistry:
         """The history has a batch: deliver it."""
         found = self._channels.get(channel)
         if found is not None:
-            self.metrics.total_messages_sent += found.fan_out(batch)
+            sent = found.fan_out(batch)  # which may commit others, and they are counted as well
+            self.metrics.total_messages_sent += sent
 
     def refused(self, channel: str, batch: Sequence[Message]) -> None:
         """The history cannot take a batch: nobody gets it, and those who sent it are told to try again."""

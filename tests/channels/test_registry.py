@@ -400,6 +400,32 @@ class PublishTests(_RegistryTests):
         self.assertEqual(bob.turns, [["1"]])
         self.assertEqual(carol.turns, [["1"], ["answer 1"]])
 
+    def test_joins_while_others_are_written_to(self) -> None:
+        """Who joins while a message is on its way to the others puts no later one before it, for nobody."""
+        alice, bob, carol = self.join("alice"), self.join("bob", history=0), self.join("carol", history=0)
+        newcomers: list[FakeMember] = []
+
+        def answer() -> None:
+            bob.on_write = None
+            self.say(bob, "2")
+            newcomers.append(self.join("dave"))  # what was said before belongs to its history
+            self.say(newcomers[0], "3")
+            newcomers.append(self.join("eve"))
+
+        bob.on_write = answer
+        before = self.registry.metrics.total_messages_sent
+        self.say(alice, "1")
+        self.turn()
+        self.assertEqual(carol.turns, [["1"], ["2"], ["3"]])
+        self.assertEqual((alice.texts[-2:], bob.texts), (["2", "3"], ["1", "3"]))
+        dave, eve = newcomers
+        self.assertEqual([text for text in dave.texts if text.isdigit()], ["1", "2"])
+        self.assertEqual([text for text in eve.texts if text.isdigit()], ["1", "2", "3"])
+        self.assertEqual(self.registry.metrics.total_messages_sent - before, 2 + 2 + 3)
+        self.say(eve, "4")
+        self.turn()
+        self.assertEqual([each.turns[-1] for each in (alice, bob, carol, dave)], [["4"]] * 4)
+
     def test_flush(self) -> None:
         """A server that stops delivers what waits at once, and only once."""
         alice, bob = self.join("alice"), self.join("bob", history=0)

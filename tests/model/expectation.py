@@ -4,7 +4,7 @@ Nothing here is taken from the package but its named limits: a fault that is in 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,11 +66,19 @@ class Told:
         live: payloads of what others said since it is a member, in order.
         shortest: payloads of the replay, as short as it may be.
         longest: likewise, as long as it may be.
+        is_being_read: whether the store has still to read it.
     """
 
     shortest: list[bytes] = field(default_factory=list)
     longest: list[bytes] = field(default_factory=list)
     live: list[bytes] = field(default_factory=list)
+    is_being_read: Callable[[], bool] = lambda: False
+
+    def push_out(self, kept: Iterable[bytes]) -> None:
+        """The channel remembers only this by now: what is read from now on may begin with that."""
+        if self.is_being_read():
+            remembered = set(kept)
+            self.shortest = [payload for payload in self.shortest if payload in remembered]
 
     def check(self, replayed: Sequence[bytes], is_whole: bool) -> None:
         """Look whether what was replayed is right, as far as it has come."""
@@ -154,6 +162,10 @@ class Histories:
                     del self._logs[name]
             while log.kept and self.memory > enough:
                 del log.kept[0]
+
+    def kept(self, channel: str) -> list[bytes]:
+        """Payloads of what a channel remembers."""
+        return [said.payload for said in self._logs[channel].kept]
 
     def forget_one(self, occupied: set[str]) -> bool:
         """Forget the least recently used channel nobody is on."""

@@ -72,12 +72,18 @@ class NodeMachine(RuleBasedStateMachine):
             more["receive"] = False
         self.world.ask(self.world.open(), uid, channel, **more)
 
-    @rule(uid=_UIDS, channel=_CHANNELS, reaction=st.sampled_from(("", "leave", "echo")))
+    @rule(uid=_UIDS, channel=_CHANNELS, reaction=st.sampled_from(("", "leave", "echo", "invite", "invite")))
     def join_locally(self, uid: str, channel: str, reaction: str) -> None:
         """A member that is part of the program joins."""
         peer = self.world.ask_locally(uid, channel)
         self.world.settle()
         peer.reaction = reaction
+
+    @rule(uids=st.permutations(("ann", "bob", "eve")), channel=_CHANNELS)
+    def join_together(self, uids: list[str], channel: str) -> None:
+        """Several join one channel in the same turn."""
+        for uid in uids:
+            self.world.ask(self.world.open(), uid, channel)
 
     @precondition(lambda self: self.world.gone or any(map(_is_a_member, self.world.peers)))
     @rule(who=_WHO, silently=st.booleans(), since=st.integers(0, 3), words=st.integers(0, 2))
@@ -85,7 +91,7 @@ class NodeMachine(RuleBasedStateMachine):
         """Somebody joins again with what it has heard, perhaps before the server knows that its link is dead."""
         known = [*self.world.gone, *filter(_is_a_member, self.world.peers)]
         before = known[who % len(known)]
-        assert before.speaker is not None
+        assert before.speaker is not None, f"{before} was a member, and never said who it is"
         if silently and isinstance(before, Peer):
             before.answers = False
         heard = [payload for payload in before.heard if not payload.startswith(b"{")]
@@ -228,6 +234,28 @@ class FileMachine(NodeMachine):
     def disk_does_all(self) -> None:
         """The disk does all it has to."""
         self.store.disk.run()
+
+    @precondition(lambda self: not self.store.disk.is_broken and any(map(_is_a_member, self.world.peers)))
+    @rule(who=_WHO, uid=_UIDS, locally=st.booleans(), count=st.integers(1, 3))
+    def join_what_is_not_in_memory(self, who: int, uid: str, locally: bool, count: int) -> None:
+        """Somebody joins, and before its history is read a member says something."""
+        self.may_take(0)
+        self.world.pass_time(0.1)
+        self.disk_does_all()
+        if any(map(_is_a_member, self.world.peers)):
+            speaks = self.one_of(who, _is_a_member)
+            assert speaks.speaker is not None, f"{speaks} is a member, and never said who it is"
+            if locally:
+                self.world.ask_locally(uid, speaks.speaker.channel)
+            else:
+                self.world.ask(self.world.open(), uid, speaks.speaker.channel)
+            self.world.say(speaks, count)
+            self.end_turn()
+
+    @rule(total_bytes=st.sampled_from((0, 0, 1500, BOUNDS.total_bytes)))
+    def may_take(self, total_bytes: int) -> None:
+        """It may take so much memory from now on: with none, whoever joins waits until its history was read."""
+        self.store.history.change(BOUNDS.messages, total_bytes)
 
     @precondition(lambda self: not self.store.disk.is_broken)
     @rule()

@@ -69,7 +69,7 @@ class Participant:
     @property
     def owed(self) -> list[bytes]:
         """Payloads that it is to have been sent by now, when it reads."""
-        assert self.told is not None
+        assert self.told is not None, f"{self} is owed nothing yet"
         return self.replayed + (self.told.live if self.is_replayed else [])
 
     @property
@@ -120,13 +120,13 @@ class Peer(Participant, FakeTransport):
         self._unread = b""
         self._to_send: deque[bytes] = deque()
         connection: Any = world.factory.buildProtocol(None)
-        assert isinstance(connection, WatchedConnection)
+        assert isinstance(connection, WatchedConnection), f"{name} was not let in, before it said anything"
         self.connection = self.member = connection
         connection.participant = self
         FakeTransport.__init__(self, connection)
         self.receive(upgrade())
         head, rest = split_answer(self.taken())
-        assert head.startswith(b"HTTP/1.1 101 ") and not rest
+        assert head.startswith(b"HTTP/1.1 101 ") and not rest, f"{name} was not let in: {head!r} {rest!r}"
 
     def ended(self, reason: CloseReason) -> None:
         """The server has ended the connection, or found it gone."""
@@ -214,7 +214,8 @@ class LocalPeer(Participant):
     """A member that is part of the program.
 
     Attributes:
-        reaction: what it does when it hears something, once: "leave", "echo" or nothing.
+        reaction: what it does when it hears something, once: "leave", "echo", "invite" (say something, and let
+            another one join) or nothing.
     """
 
     is_local = True
@@ -228,11 +229,16 @@ class LocalPeer(Participant):
 
     def _received(self, message: str | bytes) -> None:
         self.heard.append(message if isinstance(message, bytes) else message.encode())
+        if self.reaction == "invite" and not self.is_replayed:
+            return  # it answers what is said, not what was
         reaction, self.reaction = self.reaction, ""
         if reaction == "leave":
             self.leave()
         elif reaction == "echo":
             self.world.say(self, 1, is_answer=True)
+        elif reaction == "invite" and self.speaker is not None:
+            self.world.say(self, 1, is_answer=True)
+            self.world.ask_locally("zoe", self.speaker.channel)
 
     def _closed(self, reason: CloseReason) -> None:
         self.reason = reason

@@ -30,21 +30,28 @@ SLACK = 1.0
 def check(world: "World") -> None:
     """Compare everything that can be seen now."""
     members = {id(each) for each in world.registry.members}
-    assert members == {id(peer.member) for peer in world.peers if peer.is_member}
-    assert world.registry.member_count == len(members)
+    expected = [peer for peer in world.peers if peer.is_member]
+    found = [each.uid for each in world.registry.members]
+    assert members == {id(peer.member) for peer in expected}, f"members are {found}, and should be {expected}"
+    count = world.registry.member_count
+    assert count == len(members), f"{count} members are counted, and there are {found}"
     now = world.clock.seconds()
     for peer in world.peers:
         _check_peer(world, peer, now)
     occupied = world.occupied
-    assert world.registry.active_channels == len(occupied), f"{occupied}"
-    assert world.registry.active_channels <= world.max_channels
+    active = world.registry.active_channels
+    assert active == len(occupied), f"{active} channels are in use, and should be {occupied}"
+    assert active <= world.max_channels, f"{active} channels are in use, more than {world.max_channels}"
     metrics = world.registry.metrics
-    assert metrics.total_messages_received == world.received
-    assert metrics.total_messages_sent == world.sent
-    assert Counter({label: count for label, count in metrics.closed.items() if count}) == world.closed
+    received, sent = metrics.total_messages_received, metrics.total_messages_sent
+    assert received == world.received, f"{received} messages are counted as received, and {world.received} were"
+    assert sent == world.sent, f"{sent} messages are counted as sent, and {world.sent} were"
+    closed = Counter({label: count for label, count in metrics.closed.items() if count})
+    assert closed == world.closed, f"the ends of connections are counted as {closed}, and were {world.closed}"
     if world.store.is_exact:
-        assert set(world.store.history.channels()) == world.histories.names
-        assert world.store.history.memory == world.histories.memory
+        names, memory = set(world.store.history.channels()), world.store.history.memory
+        assert names == world.histories.names, f"{names} are remembered, and should be {world.histories.names}"
+        assert memory == world.histories.memory, f"histories take {memory} bytes, and should {world.histories.memory}"
 
 
 def _check_peer(world: "World", peer: Participant, now: float) -> None:
@@ -78,7 +85,7 @@ def _check_connection(world: "World", peer: Peer, now: float) -> None:
         if peer.close_frame is not None and not peer.said_close:
             assert peer.close_frame == (peer.reason.code, peer.reason.text), f"{peer} was told {peer.close_frame}"
         return
-    assert not peer.lost
+    assert not peer.lost, f"{peer} has gone, and the server does not know"
     if peer.speaker is None:
         assert now - peer.opened_at <= HEADER_SECONDS + SLACK, f"{peer} never said who it is"
     else:
@@ -100,7 +107,7 @@ def _check_connection(world: "World", peer: Peer, now: float) -> None:
 
 def may_be_ended(world: "World", peer: Participant) -> bool:
     """Whether there is a reason for the reason with which somebody was ended."""
-    assert peer.reason is not None
+    assert peer.reason is not None, f"{peer} was not ended"
     right = _RIGHT.get(peer.reason)
     return right is not None and right(world, peer)
 
@@ -154,7 +161,7 @@ def _too_slow(world: "World", peer: Participant) -> bool:
 
 
 def _server_full(world: "World", peer: Participant) -> bool:
-    assert peer.speaker is not None
+    assert peer.speaker is not None, f"{peer} never said where it wants to be"
     occupied = world.occupied
     is_full = len(occupied) >= world.max_channels or not world.store.is_exact
     return is_full and peer.speaker.channel not in occupied

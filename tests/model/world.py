@@ -68,6 +68,7 @@ class Watched:
     def append(self, channel: str, batch: Sequence[Message]) -> None:
         if not batch[0].is_join:
             self._world.unflushed.discard(channel)
+        self._world.appended(channel, batch)
         self._inner.append(channel, batch)
 
     def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
@@ -129,6 +130,7 @@ class World:
         self.sent = self.received = 0
         self.closed: Counter[str] = Counter()
         self._orders: dict[str, int] = {}  # of the last message on each channel
+        self._with_store: dict[str, list[Sequence[Message]]] = {}  # what it has to give back, by channel
         self._by_serial: dict[int, Participant] = {}
         self.complaints: list[BaseException] = []  #: what was wrong where nobody could be told
         self._is_over = False
@@ -182,7 +184,7 @@ class World:
 
     def say(self, peer: Participant, count: int, extra: int = 0, binary: bool = False, is_answer: bool = False) -> None:
         """It says something new, so often, in one piece; an answer may come while somebody else joins."""
-        assert peer.speaker is not None
+        assert peer.speaker is not None, f"{peer} never said who it is"
         if peer.is_local and not peer.joined:
             return
         payloads = []
@@ -243,6 +245,7 @@ class World:
             with self.watching():
                 self._check_said_before(peer)
         peer.told = self.histories.replay(channel, uid, count, since, self.store.shows_all_joins)
+        peer.told.is_being_read = self.store.being_read()
 
         def seen(frames: list[bytes]) -> list[bytes]:
             peer.replayed += [payload_of(frame) for frame in frames]
@@ -259,7 +262,7 @@ class World:
 
     def _check_said_before(self, newcomer: Participant) -> None:
         """What was said before somebody joins belongs to its history."""
-        assert newcomer.speaker is not None
+        assert newcomer.speaker is not None, f"{newcomer} joins, and never said who it is"
         for peer in self.peers:
             if peer.speaker is not None and peer.speaker.channel == newcomer.speaker.channel and peer is not newcomer:
                 waits = [said for said in peer.speaker.under_way if said.order is not None]
@@ -276,23 +279,34 @@ class World:
         if message.origin not in self._by_serial:  # who does not receive has not been seen before
             self._peer_of(next(member for member in self.registry.members if member.serial == message.origin))
         speaker = self._by_serial[message.origin].speaker
-        assert speaker is not None
+        assert speaker is not None, f"{message} is of somebody who never said who it is"
         return speaker
+
+    def appended(self, channel: str, batch: Sequence[Message]) -> None:
+        """The store is given a batch."""
+        self._with_store.setdefault(channel, []).append(batch)
 
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         """The store gives a batch back: it has to be what was said, in order, and is owed to all others."""
+        waits = self._with_store.get(channel) or [()]
+        assert waits[0] == batch, f"{channel}: {batch} comes back from the store, and the next one is {waits[0]}"
+        del waits[0]
         heard = []
         for message in batch:
             speaker = self._speaker(message)
             said = speaker.take(payload_of(message.frame), in_order=True)
-            assert (speaker.uid, speaker.channel, said.is_join) == (message.uid, channel, message.is_join)
+            was, comes = (speaker.uid, speaker.channel, said.is_join), (message.uid, channel, message.is_join)
+            assert was == comes, f"{said.payload!r} was said as {was}, and comes as {comes}"
             if said.order is not None:
                 assert said.order > self._orders.get(channel, 0), f"{said.payload!r} was said before the last one"
                 self._orders[channel] = said.order
             heard.append(said)
         self.histories.add(channel, heard, self.clock.seconds(), self.occupied)
+        for peer in self.peers:
+            if peer.told is not None and peer.speaker is not None and peer.speaker.channel == channel:
+                peer.told.push_out(self.histories.kept(channel))
         if heard[0].is_join:
-            assert len(heard) == 1
+            assert len(heard) == 1, f"a join frame comes together with others: {[said.payload for said in heard]}"
             return
         for peer in self.peers:
             if peer.is_member and peer.speaker is not None and peer.speaker.channel == channel and peer.receives:
@@ -308,6 +322,7 @@ class World:
     def refused(self, channel: str, batch: Sequence[Message]) -> None:
         """The store cannot take a batch: nobody hears it, and its authors are ended."""
         assert self.store.may_refuse, "there is no reason to refuse anything"
+        self._with_store[channel].remove(batch)
         for message in batch:
             speaker = self._speaker(message)
             speaker.take(payload_of(message.frame), in_order=False)
@@ -316,7 +331,8 @@ class World:
     def forgot_one(self, did: bool) -> None:
         """A channel was to be forgotten, so that there is room for another."""
         if self.store.is_exact:
-            assert did == self.histories.forget_one(self.occupied)
+            expected = self.histories.forget_one(self.occupied)
+            assert did == expected, f"a channel was forgotten: {did}, and one could be: {expected}"
         elif did:
             forgotten = self._forgotten()
             assert len(forgotten) <= 1 and not forgotten & self.occupied, f"{forgotten} had members"
@@ -326,7 +342,7 @@ class World:
         """Channels nobody has spoken on for long were to be forgotten; a store that is late may do so later."""
         idle, forgotten = self.histories.idle(self.clock.seconds()), self._forgotten()
         assert forgotten <= idle, f"{forgotten} are forgotten, and only {idle} are idle"
-        assert forgotten == idle or self.store.is_late
+        assert forgotten == idle or self.store.is_late, f"{idle - forgotten} are idle, and are not forgotten"
         self.histories.forget(forgotten)
 
     def _forgotten(self) -> set[str]:
@@ -334,7 +350,7 @@ class World:
 
     def ended(self, peer: Participant) -> None:
         """The server has ended somebody: was that right?"""
-        assert peer.reason is not None
+        assert peer.reason is not None, f"{peer} was ended for no reason"
         if isinstance(peer, Peer):
             self.closed[peer.reason.label] += 1
         if not self._is_over:
@@ -376,23 +392,34 @@ class World:
         finally:
             globalLogPublisher.removeObserver(self)
 
+    def _all_read_on(self) -> None:
+        """Whoever does not read takes all that has waited for it: so that is looked at as well."""
+        for peer in self.peers:
+            if isinstance(peer, Peer) and not peer.reads and not peer.lost:
+                peer.read_on()
+        self.settle()
+
     def _stop(self) -> None:
         self.store.recover(self)
         while any(peer.asked_at is not None for peer in self.peers):  # how long at most is checked
             self.pass_time(1)
             self.store.recover(self)
             self.check()
-        self.settle()
-        assert not any(peer.speaker.under_way for peer in self.peers if peer.joined and peer.speaker is not None)
+        self.store.recover(self)  # what they had said before they were let in
+        self._all_read_on()
         self.check()
+        for peer in self.peers:
+            under_way = [] if peer.speaker is None or not peer.joined else list(peer.speaker.under_way)
+            assert not under_way, f"what {peer} said is not delivered in the end: {under_way}"
         self._is_over = True
         self.factory.close_all(CloseReason.SERVER_STOPPING)
         self.pass_time(CLOSE_SECONDS + SLACK)
         self.registry.stop()
         self.factory.stop()
         self.store.close(self)
-        assert not self.registry.member_count and not self.factory.connections
-        assert self.clock.getDelayedCalls() == [], "a timer is left"
+        assert not self.registry.member_count, f"{list(self.registry.members)} are left"
+        assert not self.factory.connections, f"{self.factory.connections} are left"
+        assert self.clock.getDelayedCalls() == [], f"timers are left: {self.clock.getDelayedCalls()}"
 
 
 def _on(member: Any) -> str:
