@@ -106,7 +106,7 @@ class Listener(PortService):
             reactor,
             metrics,
             config.connections_per_ip,
-            config.per_ip_window,
+            config.seconds_per_ip,
             self._max_connections(config),
             config.trusted,
             only_trusted=config.proxy_protocol,
@@ -137,7 +137,7 @@ class Listener(PortService):
         self.websocket.change(_settings(config))
         self._slots.change(config.filelimit)
         self.spread = float(config.drain)
-        self.admission.change(config.connections_per_ip, config.per_ip_window, self._max_connections(config))
+        self.admission.change(config.connections_per_ip, config.seconds_per_ip, self._max_connections(config))
 
     def make_port(self, bound: socket.socket) -> ListeningPort:
         shown, preface = self._certificates.shown, self._certificates.preface
