@@ -151,6 +151,8 @@ class Listener(PortService):
         self._has_told = True
         is_restart = self.spread or self.is_restart
         reason = CloseReason.SERVER_RESTARTING if is_restart else CloseReason.SERVER_STOPPING
+        if self.proxy is not None:
+            self.proxy.close_all(reason, self.spread)
         return self.websocket.close_all(reason, self.spread)
 
     async def drain(self) -> None:
