@@ -132,6 +132,7 @@ class Connection(asyncio.Protocol):
         self.uid = self.channel = ""
         self.is_upgraded = self.is_over = self.is_waiting = False
         self.history: deque[bytes] = deque()  # what of it was not sent yet, and what has been said since
+        self.behind = 0  # bytes of that
         self.message: list[bytes] = []
         self.size = 0  # of it
         self.opcode = 0
@@ -175,11 +176,12 @@ class Connection(asyncio.Protocol):
     def deliver(self, data: bytes) -> None:
         if self.history:
             self.history.append(data)
+            self.behind += len(data)
+        elif self.toy.fault == "spills" and self.transport.get_write_buffer_size():
             return
-        if self.toy.fault == "spills" and self.transport.get_write_buffer_size():
-            return
-        self.transport.write(data)
-        if self.transport.get_write_buffer_size() > _BACKLOG and self.toy.fault != "hoards":
+        else:
+            self.transport.write(data)
+        if self.behind + self.transport.get_write_buffer_size() > _BACKLOG and self.toy.fault != "hoards":
             self.leave()
             linger = struct.pack("ii", 1, 0)  # a reset: an end would wait behind what is not read
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -188,6 +190,7 @@ class Connection(asyncio.Protocol):
     def close(self, code: int, reason: str) -> None:
         if not self.is_over:
             self.is_over = True
+            self.history.clear()
             self.leave()
             if self.toy.fault != "silent" or self.uid:
                 self.transport.write(_frame(_CLOSE, code.to_bytes(2, "big") + reason.encode()))
@@ -361,7 +364,9 @@ class Connection(asyncio.Protocol):
         """Send the history a piece at a time, as it is taken."""
         while self.history and self.transport.get_write_buffer_size() < 65536:
             self.transport.write(self.history.popleft())
-        if self.history and not self.transport.is_closing():
+        if not self.history:
+            self.behind = 0
+        elif not self.transport.is_closing():
             self.loop.call_later(0.02, self.replay)
 
 
