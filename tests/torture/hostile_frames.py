@@ -30,8 +30,8 @@ def send_wrongly(run: Run) -> None:
                 peer.send(frame(TEXT, payload))
             refused += peer.ended() and (peer.close is None or peer.close[0] != 1011)
     run.equal("first frames refused", refused, len(first))
-    refused = 0
-    for number, (what, data, _) in enumerate(MEMBER_FRAMES):
+    refused, later = 0, MEMBER_FRAMES[:: run.frames]
+    for number, (what, data, _) in enumerate(later):
         with Peer(run.target, f"member{number}", channel, history=0) as peer:
             with suppress(OSError):
                 peer.send(data)
@@ -39,7 +39,7 @@ def send_wrongly(run: Run) -> None:
             refused += ended
             if not ended:
                 run.equal(what, peer.close or "open still", "refused")
-    run.equal("frames refused", refused, len(MEMBER_FRAMES))
+    run.equal("frames refused", refused, len(later))
     chance = random.Random(run.seed)
     for number in range(run.rubbish):
         with Peer(run.target, f"rubbish{number}", channel, history=0) as peer:
@@ -69,6 +69,7 @@ PROBE = Probe(
     does=send_wrongly,
     options=(
         Option("step", 1, "take every so many of the wrong first frames"),
+        Option("frames", 1, "likewise of those of a member"),
         Option("rubbish", 200, "members who send random bytes"),
         Option("seed", 1, "of the random bytes"),
     ),

@@ -30,7 +30,7 @@ _CASES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("burst", "--messages 300", {"drops": "messages that came", "shuffles": "messages that came"}),
     ("first_frames", "--large 20 --small 300", {"pins": "memory grows"}),
     ("oversized", "--peers 1", {"boundless": "refused"}),
-    ("hostile_frames", "--step 6 --rubbish 5", {"lenient": "frames refused", "raises": "faults in its log"}),
+    ("hostile_frames", "--step 6 --frames 6 --rubbish 5", {"lenient": "frames refused", "raises": "faults in its log"}),
     ("hostile_paths", "", {"serves": "served of what"}),
     ("hostile_hosts", "", {"mirrors": "reflected"}),
     ("pings", "--pings 5", {"spreads": "others hear"}),
