@@ -8,6 +8,8 @@ No test with generated examples is judged by how long it takes: a machine may ha
 """
 
 import os
+import signal
+import threading
 
 from hypothesis import HealthCheck, settings
 
@@ -17,6 +19,11 @@ _LONG_EXAMPLES = 10_000
 
 settings.register_profile("patient", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and what they start would ignore it as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def examples(usual: int) -> int:

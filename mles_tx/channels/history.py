@@ -110,6 +110,9 @@ class ICommitted(Interface):
     def refused(channel: str, batch: Sequence[Message]) -> None:
         """A batch could not be stored, and is not delivered: end the connections of those who sent it."""
 
+    def forgotten(channel: str) -> None:
+        """A channel has no history any more."""
+
     def has_members(channel: str) -> bool:
         """Whether anybody is on a channel: its history is the last to go when there is too much of it."""
 
@@ -473,3 +476,4 @@ class MemoryHistory:
 
     def _forget(self, channel: str) -> None:
         self._memory -= self._logs.pop(channel).memory + len(channel)
+        self._listener.forgotten(channel)

@@ -76,6 +76,7 @@ class ChannelRegistry:
         self.metrics = Metrics() if metrics is None else metrics
         self.max_channels = max_channels
         self._channels: dict[str, Channel] = {}
+        self._silent: set[str] = set()  # those of them without a history: new ones, and those that have lost theirs
         self._member_count = 0
         self._dirty: list[Channel] = []
         self._serials = count(1)
@@ -282,6 +283,8 @@ class ChannelRegistry:
 
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         """The history has a batch: deliver it."""
+        if self._silent:
+            self._look_for_history(channel)
         found = self._channels.get(channel)
         if found is not None:
             sent = found.fan_out(batch)  # which may commit others, and they are counted as well
@@ -297,6 +300,11 @@ class ChannelRegistry:
                     member.close(CloseReason.NOT_STORED)
                 except Exception:
                     self._log.failure("a member could not be closed")
+
+    def forgotten(self, channel: str) -> None:
+        """A channel has no history any more."""
+        if channel in self._channels:
+            self._silent.add(channel)
 
     def has_members(self, channel: str) -> bool:
         """Whether anybody is on a channel."""
@@ -321,6 +329,7 @@ class ChannelRegistry:
     def _end(self, channel: Channel) -> None:
         """Nobody is there any more, and nothing waits."""
         del self._channels[channel.name]
+        self._silent.discard(channel.name)
         self._refills.forget(channel)
 
     def _open(self, name: str) -> Channel:
@@ -330,22 +339,33 @@ class ChannelRegistry:
             if not self._has_room_for(name):
                 raise ProtocolViolation(CloseReason.SERVER_FULL)
             channel = self._channels[name] = Channel(name)
+            if name not in self._history.channels():
+                self._silent.add(name)
         return channel
 
     def _has_room_for(self, name: str) -> bool:
         """Whether there may be members on one channel more; another one is forgotten for it if need be."""
-        # Nearly every channel with members has a history: the larger of both numbers is about that of all channels.
         remembered = self._history.channels()
         elsewhere = self._count_elsewhere(1)
         if len(self._channels) + elsewhere >= self.max_channels:
             self._count_elsewhere()
             return False
-        return name in remembered or len(remembered) + elsewhere < self.max_channels or self._history.forget_one()
+        return name in remembered or self._here + elsewhere < self.max_channels or self._history.forget_one()
 
     def _count_elsewhere(self, more: int = 0) -> int:
         """How many channels there are elsewhere, which learns how many there are here, and are to be more."""
-        here = max(len(self._channels), len(self._history.channels())) + more
+        here = self._here + more
         return self._count_all(here) - here
+
+    @property
+    def _here(self) -> int:
+        """How many channels here have members or a history."""
+        return len(self._history.channels()) + len(self._silent)
+
+    def _look_for_history(self, name: str) -> None:
+        """A channel may have a history again."""
+        if name in self._silent and name in self._history.channels():
+            self._silent.discard(name)
 
     def _member(self, name: str, uid: str) -> IMember | None:
         channel = self._channels.get(name)
@@ -368,6 +388,8 @@ class ChannelRegistry:
             self._history.append(channel.name, batch)
         except Exception:
             self._log.failure("a history could not be written")
+        if self._silent:
+            self._look_for_history(channel.name)
 
     def _sweep(self) -> None:
         self._sweeping = self._clock.callLater(_SWEEP_SECONDS, self._sweep)

@@ -41,6 +41,7 @@ class CloseReason(Enum):
     NOT_STORED = (1013, "message could not be stored; try again", True)
     NO_HEADER = (4000, "no first frame within 30 seconds", True)
     PING_TIMEOUT = (4001, "pings were not answered", True)
+    NOT_LET_IN = (4002, "could not be let in within 30 seconds; try again", True)
     HEADER_NOT_JSON = (4500, "first frame is not a JSON object", False)
     HEADER_DUPLICATE_KEY = (4501, "first frame has a key twice", False)
     HEADER_UID = (4502, "uid must be a non-empty string of printable ASCII", False)

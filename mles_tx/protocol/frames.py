@@ -10,6 +10,7 @@ from .closing import CloseReason
 __all__ = [
     "MAX_RUN_PAYLOAD_BYTES",
     "PING",
+    "client_close_frame",
     "close_frame",
     "decode_run",
     "encode_close",
@@ -71,6 +72,12 @@ def encode_close(code: int | None, text: bytes = b"") -> bytes:
 def close_frame(reason: CloseReason) -> bytes:
     """The close frame for a reason of ours."""
     return encode_close(reason.code, reason.text.encode("ascii"))
+
+
+def client_close_frame(reason: CloseReason) -> bytes:
+    """The same as a client would send it: masked."""
+    head, payload = close_frame(reason)[:2], close_frame(reason)[2:]
+    return bytes((head[0], head[1] | 0x80)) + bytes(4) + payload
 
 
 def encode_pong(payload: bytes) -> bytes:

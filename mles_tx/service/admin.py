@@ -44,6 +44,9 @@ class _AdminFactory(Factory):
     def __init__(self, door: DoorFactory) -> None:
         self._door = door
 
+    def logPrefix(self) -> str:  # noqa: N802
+        return "listener"  # the line of a UNIX socket has its path
+
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         return self._door.buildProtocol(addr) if len(self._door.doors) < 2 * MAX_CONNECTIONS else None
 

@@ -31,6 +31,7 @@ _TLS_PORT = 443
 _PLAIN_PORT = 8080
 
 _PER_IP_LIMIT = 60
+_PER_IP_SECONDS = 60
 
 
 def state_directory(home: Path | None = None) -> Path:
@@ -75,7 +76,7 @@ class ServerConfig:
         proxy_protocol: whether each connection begins with a header of the PROXY protocol, and comes from one of them.
         per_ip_limit: connections one address may open in a window, 1 to 99999; 0: any number; None: 60 with TLS or
             trusted proxies, else any number, because then they all come from a proxy or from this machine.
-        per_ip_window: length of the window in seconds, 1 to 86399.
+        per_ip_window: length of the window in seconds, 1 to 86399, where there is such a limit; None: 60.
         max_channels: channels with members or a history, 1 or more.
         history: the file messages are remembered in, or the Redis that makes one server of several nodes; None:
             memory, until the server ends.
@@ -125,7 +126,7 @@ class ServerConfig:
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: bool = False
     per_ip_limit: int | None = None
-    per_ip_window: int = 60
+    per_ip_window: int | None = None
     max_channels: int = 100_000
     history: Path | RedisAddress | None = None
     durability: Literal["relaxed", "strict"] = "relaxed"
@@ -196,6 +197,11 @@ class ServerConfig:
         if self.per_ip_limit is not None:
             return self.per_ip_limit
         return _PER_IP_LIMIT if self.speaks_tls or self.trusted_proxies else 0
+
+    @property
+    def seconds_per_ip(self) -> int:
+        """The length of that window."""
+        return _PER_IP_SECONDS if self.per_ip_window is None else self.per_ip_window
 
     @property
     def trusted(self) -> TrustedProxies:

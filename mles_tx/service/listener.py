@@ -106,7 +106,7 @@ class Listener(PortService):
             reactor,
             metrics,
             config.connections_per_ip,
-            config.per_ip_window,
+            config.seconds_per_ip,
             self._max_connections(config),
             config.trusted,
             only_trusted=config.proxy_protocol,
@@ -137,7 +137,7 @@ class Listener(PortService):
         self.websocket.change(_settings(config))
         self._slots.change(config.filelimit)
         self.spread = float(config.drain)
-        self.admission.change(config.connections_per_ip, config.per_ip_window, self._max_connections(config))
+        self.admission.change(config.connections_per_ip, config.seconds_per_ip, self._max_connections(config))
 
     def make_port(self, bound: socket.socket) -> ListeningPort:
         shown, preface = self._certificates.shown, self._certificates.preface
@@ -151,6 +151,8 @@ class Listener(PortService):
         self._has_told = True
         is_restart = self.spread or self.is_restart
         reason = CloseReason.SERVER_RESTARTING if is_restart else CloseReason.SERVER_STOPPING
+        if self.proxy is not None:
+            self.proxy.close_all(reason, self.spread)
         return self.websocket.close_all(reason, self.spread)
 
     async def drain(self) -> None:

@@ -186,8 +186,8 @@ class Options(LayeredOptions):
         [
             "per-ip-window",
             None,
-            60,
-            "Seconds of that window, 1 to 86399.",
+            None,
+            "Seconds of that window, 1 to 86399. [default: 60]",
             whole_number("--per-ip-window", 1, 86399),
         ],
         [

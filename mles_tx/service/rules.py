@@ -102,6 +102,11 @@ def check(config: "ServerConfig") -> None:
             raise ConfigError(
                 f"--interface {interface!r}: not an IP address; give one of this machine's, or 0.0.0.0 for all"
             )
+    if config.per_ip_window is not None and not config.connections_per_ip:
+        raise ConfigError(
+            f"--per-ip-window {config.per_ip_window}: the connections of an address are not limited here; give"
+            " --per-ip-limit N as well, or leave it away"
+        )
     _check_inherited(config)
     _check_proxies(config)
     if config.history is None and config.durability == "strict":

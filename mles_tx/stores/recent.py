@@ -254,10 +254,13 @@ class RecentChannels:
             if channel.may_go:
                 self.cool(channel)
 
-    def take_over(self, rows: Sequence[tuple[str, float]]) -> None:
+    def take_over(self, rows: Sequence[tuple[str, float]]) -> list[str]:
         """The store holds these channels now, least recently used first, each with the time of its last message.
 
         What is in memory alone stays; everything else is what the store says.
+
+        Returns:
+            The names of the channels there are no more.
         """
         known, self._channels = self._channels, OrderedDict()
         for channel in known.values():
@@ -271,6 +274,7 @@ class RecentChannels:
         for name, channel in known.items():
             if channel.unwritten:
                 self._channels[name] = channel
+        return [name for name in known if name not in self._channels]
 
     def _cool_apart(self, channel: RecentChannel) -> None:
         if channel.log is not None:

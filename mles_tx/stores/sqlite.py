@@ -273,7 +273,7 @@ class SqliteHistory:
         for channel in self._recent.warm:
             for messages in _runs(channel.log or ()):
                 self._saver.add(channel, Batch(channel.name, self._number(len(messages)), messages))
-        self._recent.take_over([])  # what was in the file alone is no more
+        self._take_over([])  # what was in the file alone is no more
         for batch in said:
             n = self._number(len(batch.messages))
             self._saver.add(self._channel(batch.channel), batch._replace(n=n), is_said=True)
@@ -284,7 +284,11 @@ class SqliteHistory:
             newest = channels[-1].last
             self._last = max(self._last, newest)
             self._wall_at_zero = max(self._wall_at_zero, newest / 1e6 - self._clock.seconds())
-        self._recent.take_over([(row.name, row.last / 1e6 - self._wall_at_zero) for row in channels])
+        self._take_over([(row.name, row.last / 1e6 - self._wall_at_zero) for row in channels])
+
+    def _take_over(self, rows: Sequence[tuple[str, float]]) -> None:
+        for name in self._recent.take_over(rows):
+            self._listener.forgotten(name)
 
     def reported(self, report: Report) -> None:
         """How the file is."""
@@ -356,6 +360,7 @@ class SqliteHistory:
             tables.forget(name)
 
         self._recent.forget(channel)
+        self._listener.forgotten(name)
         self._saver.add(channel, forget)
 
 

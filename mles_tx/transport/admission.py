@@ -144,13 +144,19 @@ class AdmittingFactory(Factory):
     Args:
         admission: who decides.
         inner: who builds.
+        interface: where those come in; for the log.
     """
 
     noisy = False
 
-    def __init__(self, admission: Admission, inner: IProtocolFactory) -> None:
+    def __init__(self, admission: Admission, inner: IProtocolFactory, interface: str = "") -> None:
         self._admission = admission
         self._inner = inner
+        self._interface = interface
+
+    def logPrefix(self) -> str:  # noqa: N802
+        # Twisted has a line for each port, and would have the name of this class and the port's number in it.
+        return f"listener at {self._interface}"
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]
         return self._inner.buildProtocol(addr) if self._admission.admits(addr) else None

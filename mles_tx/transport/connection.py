@@ -120,7 +120,7 @@ class MlesConnection(WebSocketConnection):
         self._probes, self._others = (), 0
         self._began = factory.clock.seconds()
         factory.metrics.active_connections = len(factory.connections)
-        factory.awaiting_header.start(self)
+        factory.strangers.start(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._resume_timer is not None:
@@ -216,7 +216,7 @@ class MlesConnection(WebSocketConnection):
         metrics.closed[reason.label] += 1
         if reason not in NO_FAULT:
             metrics.total_errors += 1
-        self.factory.awaiting_header.met(self)
+        self.factory.strangers.met(self)
         self.factory.heartbeat.remove(self)
         self._session.close()
         if self._joining is not None:
@@ -259,6 +259,7 @@ class MlesConnection(WebSocketConnection):
             return
         self._joining = joining
         if not joining.called:
+            self.factory.strangers.start(self)  # it has said who it is: from here on the wait is not its own
             self._hold(_Hold.JOINING)
         joining.addCallbacks(self._joined, self._not_joined, callbackArgs=(header,))
 
@@ -267,7 +268,7 @@ class MlesConnection(WebSocketConnection):
         if self._reason is not None:
             return  # it ended while its history was being sent
         frames = self._session.joined()
-        self.factory.awaiting_header.met(self)
+        self.factory.strangers.met(self)
         self.factory.heartbeat.add(self)
         self._joined_as = uid, channel = header.uid[:_SHOWN], header.channel[:_SHOWN]
         _lines.info(
@@ -295,6 +296,11 @@ class MlesConnection(WebSocketConnection):
         elif not failure.check(CancelledError):
             self._log.failure("a join failed", failure)
             self.close(CloseReason.INTERNAL_ERROR)
+
+    def stayed_out(self) -> None:
+        """Its time is over, and it is not a member."""
+        has_spoken = self._session.state is not State.AWAIT_HEADER
+        self.close(CloseReason.NOT_LET_IN if has_spoken else CloseReason.NO_HEADER)
 
     # -- whether the peer is still there
 

@@ -27,6 +27,9 @@ class MlesFactory(WebSocketFactory):
         clock: the reactor, or a `Clock` in tests.
         registry: where they join; connections and faults are counted in its metrics.
         settings: what the operator set.
+
+    Attributes:
+        strangers: who is not a member yet; until its first frame, and then as long again until it is let in.
     """
 
     protocol = MlesConnection
@@ -39,9 +42,7 @@ class MlesFactory(WebSocketFactory):
         self.settings = settings
         self._say_extensions()
         self.heartbeat = Heartbeat(clock, settings.ping_interval)
-        self.awaiting_header = Deadlines[WebSocketConnection](
-            clock, HEADER_SECONDS, lambda connection: connection.close(CloseReason.NO_HEADER)
-        )
+        self.strangers = Deadlines[MlesConnection](clock, HEADER_SECONDS, MlesConnection.stayed_out)
         self._empty: Deferred[None] | None = None
         self._drain: Drain[WebSocketConnection] | None = None
 
@@ -110,4 +111,4 @@ class MlesFactory(WebSocketFactory):
         super().stop()
         self._stop_drain()
         self.heartbeat.stop()
-        self.awaiting_header.stop()
+        self.strangers.stop()

@@ -70,7 +70,8 @@ class ListeningPort(Port):
     ) -> None:
         if admission is None:
             admission = Admission(reactor, Metrics())
-        super().__init__(0, AdmittingFactory(admission, factory), interface=listening.getsockname()[0], reactor=reactor)
+        interface = listening.getsockname()[0]
+        super().__init__(0, AdmittingFactory(admission, factory, interface), interface=interface, reactor=reactor)
         self.admission = admission
         self.prefaces = tuple(each for each in (proxy_header, preface) if each is not None)
         self.certificates = certificates

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from .hosts import bare_site
-from .pages import METHOD_NOT_ALLOWED, NOT_FOUND, Answer
+from .hosts import asked_host, bare_site
+from .pages import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Answer
 
 __all__ = ["make_admin_site"]
 
@@ -54,6 +54,8 @@ class _Admin(Resource):
     def render(self, request: Request) -> bytes | int:
         request.responseHeaders.removeHeader(b"server")
         request.setHeader(b"cache-control", b"no-store")
+        if asked_host(request) is None:
+            return BAD_REQUEST.render(request)
         if request.method not in (b"GET", b"HEAD"):
             return METHOD_NOT_ALLOWED.render(request)
         page = self._pages.get(request.uri.partition(b"?")[0])
@@ -115,7 +117,7 @@ def _send(request: Request, code: int, kind: str, body: bytes) -> bytes:
 def make_admin_site(
     registry: CollectorRegistry, not_ready: _Ask, warnings: _Ask = list, refresh: _Refresh | None = None
 ) -> Site:
-    """The site as a door needs it. It answers whatever its Host header is: nobody knows what it is called.
+    """The site as a door needs it. It answers whatever host is named, or none: nobody knows what it is called.
 
     Args:
         registry: what `/metrics` shows.

@@ -10,7 +10,7 @@ from twisted.web.server import Request, Site
 from .pages import BAD_REQUEST, METHOD_NOT_ALLOWED, MISDIRECTED, NOT_FOUND
 from .policy import PLAIN, Policy
 
-__all__ = ["Hosts", "bare_site", "host_name", "make_site", "was_named_otherwise"]
+__all__ = ["Hosts", "asked_host", "bare_site", "host_name", "make_site", "was_named_otherwise"]
 
 #: A Host header: a name or address, and perhaps a port (RFC 9110 section 7.2).
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)(:[0-9]{0,5})?", re.IGNORECASE)
@@ -32,12 +32,11 @@ class Hosts(Resource):
         self._policy = policy
 
     def render(self, request: Request) -> bytes | int:
-        hosts = request.requestHeaders.getRawHeaders(b"host", [])
-        name = host_name(hosts[0]) if len(hosts) == 1 else None
+        name = asked_host(request)
         request.responseHeaders.removeHeader(b"server")
         for field, value in self._policy.fields(name or ""):
             request.setHeader(field, value)
-        if name is None or not request.uri.startswith(b"/"):
+        if not name or not request.uri.startswith(b"/"):
             answer: IResource = BAD_REQUEST
         elif name not in self._sites:
             answer = NOT_FOUND
@@ -64,6 +63,14 @@ class _Request(Request):
         if self.uri == b"*":
             self.uri = self.path = b"/*"
         super().process()
+
+
+def asked_host(request: Request) -> str | None:
+    """The host a request names; empty: none; None: that is wrong, or there twice, or missing (RFC 9112 section 3.2)."""
+    hosts = request.requestHeaders.getRawHeaders(b"host", [b""] if request.clientproto == b"HTTP/1.0" else [])
+    if len(hosts) != 1:
+        return None
+    return host_name(hosts[0]) if hosts[0] else ""
 
 
 def host_name(host: bytes) -> str | None:

@@ -4,7 +4,7 @@ The door asks it before anybody else. It must not know how a request is passed o
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import ceil
 from typing import Any
 
@@ -12,8 +12,10 @@ from h11 import Request
 from twisted.internet.defer import Deferred
 
 from mles_tx.channels.deadlines import Deadlines
+from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.forwarded import NOBODY, Client, TrustedProxies
 from mles_tx.transport.door import Door
+from mles_tx.transport.drain import Drain
 from mles_tx.transport.websocket import SUBPROTOCOL
 
 from .forwarding import asks_for_upgrade, sender_of
@@ -65,6 +67,7 @@ class Proxy:
         self._seconds_to_wait = seconds_to_wait
         self.upstreams = Upstreams(reactor, connections)
         self._looks = Deadlines[RequestRelay](reactor, LOOK_SECONDS, RequestRelay.look)
+        self._drain: Drain[RequestRelay] | None = None
 
     def takes(self, head: bytes) -> bool:
         """Whether a request with this head is to be passed on: one with a prefix, whatever its host.
@@ -79,12 +82,29 @@ class Proxy:
         """What passes on one request."""
         return RequestRelay(self._reactor, self._looks, self._choose, door)
 
+    def close_all(self, reason: CloseReason, seconds: float = 0.0) -> None:
+        """Tell both sides of every WebSocket that it is over; requests are answered.
+
+        Args:
+            reason: what they are told.
+            seconds: over how long that is spread.
+        """
+
+        def tell(relays: Sequence[RequestRelay]) -> None:
+            for relay in relays:
+                relay.close(reason)
+
+        self._drain = Drain(self._reactor, [relay for relay in self._looks if relay.is_spliced], seconds, tell)
+        self._drain.start()
+
     def stop(self) -> "Deferred[None]":
         """End all connections to upstreams; those of clients have gone.
 
         Returns:
             A Deferred that fires when none is left, and no timer.
         """
+        if self._drain is not None:
+            self._drain.stop()
         self._looks.stop()
         return self.upstreams.stop()
 

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mles_tx.channels.deadlines import Deadlines
+from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.forwarded import Client
 from mles_tx.transport.door import Door
 from mles_tx.transport.tcp import bytes_taken
@@ -191,6 +192,20 @@ class RequestRelay:
         else:
             self._upstream.report("broke off, or did not answer in HTTP")
             self._answer(*_BROKEN)
+
+    # -- the end of the server
+
+    @property
+    def is_spliced(self) -> bool:
+        """Whether it is a WebSocket by now."""
+        return self._splice is not None
+
+    def close(self, reason: CloseReason) -> None:
+        """End a WebSocket: both sides are told, and let go when they have taken what was said to them."""
+        if self._splice is not None and self._phase is not Phase.OVER:
+            self._splice.tell_end(reason)
+            self._detach(politely=not self._from_client.is_paused)
+            self._door.leave()
 
     # -- deadlines
 

@@ -1,6 +1,6 @@
 """Bytes both ways between two connections, at the pace of the slower one, each direction to its own end.
 
-It must not know what is said on them.
+Of what is said on them it knows where frames end, so that it can be told that it is over; nothing else.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,10 @@ from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
+
+from mles_tx.protocol.boundaries import FrameStream
+from mles_tx.protocol.closing import CloseReason
+from mles_tx.protocol.frames import client_close_frame, close_frame
 
 __all__ = ["Flow", "Splice"]
 
@@ -82,6 +86,7 @@ class Splice:
         self._upstream = upstream
         self.moved = 0  #: bytes that came so far, from both sides
         self._ended: set[Flow] = set()
+        self._client_says, self._upstream_says = FrameStream(), FrameStream()
         self.to_client = Flow(upstream)
         self.to_upstream = Flow(client)
         client.registerProducer(self.to_client, True)
@@ -90,11 +95,13 @@ class Splice:
     def from_client(self, data: bytes) -> None:
         """The client has sent something."""
         self.moved += len(data)
+        self._client_says.feed(data)
         self._upstream.write(data)
 
     def from_upstream(self, data: bytes) -> None:
         """The upstream has sent something."""
         self.moved += len(data)
+        self._upstream_says.feed(data)
         self._client.write(data)
 
     def client_ended(self) -> None:
@@ -104,6 +111,15 @@ class Splice:
     def upstream_ended(self) -> None:
         """The upstream sends nothing more."""
         self._end(self.to_client, self._client)
+
+    def tell_end(self, reason: CloseReason) -> None:
+        """Tell both sides with a close frame why it ends here; not in the middle of a frame, nor behind another end."""
+        for says, flow, destination, frame in (
+            (self._upstream_says, self.to_client, self._client, close_frame(reason)),
+            (self._client_says, self.to_upstream, self._upstream, client_close_frame(reason)),
+        ):
+            if says.takes_frame and flow not in self._ended:
+                destination.write(frame)
 
     @property
     def ended(self) -> int:

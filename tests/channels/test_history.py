@@ -51,6 +51,10 @@ class _Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, list[Message]]] = []
         self.occupied: set[str] = set()  #: channels with members
+        self.lost: list[str] = []  #: what is forgotten
+
+    def forgotten(self, channel: str) -> None:
+        self.lost.append(channel)
 
     def committed(self, channel: str, batch: Sequence[Message]) -> None:
         self.heard.append((channel, list(batch)))
@@ -142,6 +146,9 @@ class CommitTests(_HistoryTests):
 
             def refused(reader, channel: str, batch: Sequence[Message]) -> None:
                 raise AssertionError("the memory store refuses nothing")
+
+            def forgotten(reader, channel: str) -> None:
+                raise AssertionError("nothing is forgotten")
 
             def has_members(reader, channel: str) -> bool:
                 return False
@@ -457,7 +464,7 @@ class TotalTests(_HistoryTests):
         self.assertEqual(self.left, ["a", "c", "b"])
         self.assertLess(self.history.memory, memory + 1000)
         self.assertTrue(self.history.forget_one())
-        self.assertEqual(self.left, ["a", "c"])
+        self.assertEqual((self.left, self.listener.lost), (["a", "c"], ["d", "b"]))
         memory = self.history.memory
         self.assertFalse(self.history.forget_one())
         self.assertEqual((self.left, self.history.memory), (["a", "c"], memory))

@@ -855,9 +855,25 @@ class MaxChannelsTests(_RegistryTests):
         self.registry.leave(self.join("eve", "a"))
         self.history.sweep()
         self.join("bob", "d")
-        self.assertEqual((self.known, self.registry.active_channels), ({"a", "d"}, 3))
+        self.assertEqual((self.known, self.registry.active_channels), ({"d"}, 3))
         _, joining = self.begin("bob", "a")
         self.assertIs(self.refusal(joining), CloseReason.SERVER_FULL)
+
+    def test_silent_channels_beside_histories(self) -> None:
+        """Channels with members alone and those with a history alone are counted together, and each of them once."""
+        bobs = [self.join("bob", channel) for channel in "bc"]
+        self.clock.advance(IDLE_SECONDS + 1)
+        self.history.sweep()
+        self.assertEqual((self.known, self.registry.count_channels()), (set(), 2))
+        for channel in "xyz":
+            self.registry.leave(self.join("eve", channel))
+            self.assertEqual((self.known, self.registry.count_channels()), ({channel}, 3))
+        self.say(bobs[0], "hello")
+        self.turn()
+        self.assertEqual((self.known, self.registry.count_channels()), ({"b", "z"}, 3))
+        self.registry.leave(bobs[1])
+        self.registry.leave(self.join("eve", "w"))
+        self.assertEqual((self.known, self.registry.count_channels()), ({"b", "z", "w"}, 3))
 
     def test_full_in_the_end(self) -> None:
         """Who waited for the holder of its uid, and finds no room when that has gone, is refused as well."""

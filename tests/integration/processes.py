@@ -23,11 +23,6 @@ _SETTINGS = re.compile("MLES_|STATE_DIRECTORY|XDG_")
 #: What a build must not find there: the make, the virtual environment and the coverage of this run.
 _BUILD_SETTINGS = re.compile("MLES_|XDG_|MAKE|MFLAGS|PYTHON|VIRTUAL_ENV|COV")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # So it is in the background of a shell, and so it would be in all that is started here; but what a terminal does on
-    # Ctrl-C is to be tried.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 def free_port() -> int:
     """A TCP port of the loopback address that nobody has at the moment; UDP's of that number is free as well."""

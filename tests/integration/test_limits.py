@@ -106,7 +106,7 @@ class AddressesTests(TestCase):
             most = max(most, admission.addresses)
         self.assertGreater(most, 0)
         await self._until(lambda: admission.open == 0)
-        await deferLater(reactor, config.per_ip_window)
+        await deferLater(reactor, config.seconds_per_ip)
         admission.sweep()
         self.assertEqual(admission.addresses, 0)
         self.assertEqual(handle.metrics().total_dropped_connections, 0)

@@ -19,6 +19,8 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from mles_tx.protocol.closing import CloseReason
+from mles_tx.protocol.frames import client_close_frame
 from mles_tx.web.pool import MAX_IDLE
 
 from .clients import Answer, RawClient
@@ -438,9 +440,9 @@ class PlainProxyTests(ProxyContract, IntegrationTestCase):
         self.enterContext(upstream)
         upstream.settimeout(WAIT)
         self.assertTrue(upstream.recv(65536).startswith(b"GET /raw HTTP/1.1\r\n"))
-        upstream.sendall(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello")
+        upstream.sendall(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x05hello")
         self.assertEqual(client.read_answer().status, 101)
-        self.assertEqual(client.read_some(), b"hello")
+        self.assertEqual(client.read_frame(), (1, b"hello"))
         return client, upstream
 
     def read_all(self, connected: socket.socket) -> bytes:
@@ -483,7 +485,7 @@ class PlainProxyTests(ProxyContract, IntegrationTestCase):
                 sent -= len(reader.recv(65536))
 
     def test_end_of_server(self) -> None:
-        """A server that ends waits a while for what is going on, closes it, and ends cleanly."""
+        """A server that ends finishes answers, tells both sides of a WebSocket, and waits for nobody else."""
         listening, server = self.listener()
         client, upstream = self.switched(listening, server)
         self.assertEqual(self.raw(server).request(path="/").status, 200)
@@ -493,11 +495,12 @@ class PlainProxyTests(ProxyContract, IntegrationTestCase):
         self.enterContext(answering)
         answering.recv(65536)
         server.signal(signal.SIGTERM)
-        client.send(b"still here")
-        self.assertEqual(upstream.recv(100), b"still here")
+        self.assertEqual(client.read_close(), (1001, "server is stopping"))
+        self.assertEqual(client.read_some(), b"", "an end: whoever is cut off after the grace gets a reset")
+        self.assertEqual(self.read_all(upstream), client_close_frame(CloseReason.SERVER_STOPPING))
+        client.close()
         answering.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
         self.assertEqual(asking.read_answer().body, b"done")
-        client.read_to_end()
         self.assertEqual(server.wait(), 0)
         self.assert_no_faults(server)
 

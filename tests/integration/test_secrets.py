@@ -1,7 +1,10 @@
 """Nobody who reads a log, the metrics, an error or the list of processes of a real server gets to see a secret."""
 
+import contextlib
 import os
 import signal
+import sys
+from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +15,8 @@ from .clients import join_frame
 from .processes import WAIT, Process, Server, server_environ
 from .support import IntegrationTestCase
 
+_ROOT = Path(__file__).parents[2]
+
 #: Planted where secrets are; whatever is shown must have none of them in it.
 _KEY = "planted-key-1"
 _FILE_KEY = "planted-key-2"
@@ -20,22 +25,64 @@ _PASSWORD = "planted-password"
 _PAYLOAD = "planted-payload"
 _WRONG_AUTH = "7a0b1c2d3e4f5a6b"
 
+_AUTHS = {f"the auth value of {key}": auth_value("alice", "example", key.encode()) for key in (_KEY, _FILE_KEY)}
+
+_PLANTED = {each: each for each in (_KEY, _FILE_KEY, _NEXT_KEY, _PASSWORD, _PAYLOAD)}
+_PLANTED |= {"a wrong auth value": _WRONG_AUTH, **_AUTHS}
+
 _COMMANDS = (
     ("mles-tx", "serve", "--port", "0", "--log-format", "json"),
     ("mles-tx", "serve", "--port", "0"),
     ("twistd", "-n", "--pidfile=", "mles", "--domains", "localhost", "--port", "0", "--cache", "cache"),
 )
 
+#: A server that leaks all it is told, everywhere.
+_LEAKING = ("env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.integration.leaking", "serve", "--port", "0")
+
+#: What an operator may ask for.
+_PATHS = ("/metrics", "/readyz", "/livez", "/nothing")
+
+#: Servers that do not start: options and variables with a secret in them; the key file is spoilt.
+_REFUSED: tuple[tuple[tuple[str, ...], dict[str, str], tuple[str, ...]], ...] = (
+    (("--history", f"redis://:{_PASSWORD}@127.0.0.1:port/0"), {}, (_PASSWORD,)),
+    (("--history", f"redis://:{_PASSWORD}@127.0.0.1/zero"), {}, (_PASSWORD,)),
+    ((), {"MLES_TX_HISTORY": f"redis://planter:{_PASSWORD}@"}, (_PASSWORD,)),
+    ((), {"MLES_TX_KEY": _KEY}, (_KEY,)),
+    (("--key-file", "key", "--limit", "0"), {"MLES_KEY": _KEY}, (_KEY, _FILE_KEY)),
+)
+
+
+def _found(shown: Mapping[str, str]) -> dict[str, set[str]]:
+    """What of all that was planted is in what is shown, by where that is."""
+    found = {where: {what for what, secret in _PLANTED.items() if secret in text} for where, text in shown.items()}
+    return {where: secrets for where, secrets in found.items() if secrets}
+
+
+def _processes(pid: int) -> Iterator[Path]:
+    """A process and all it has started, as the kernel shows them."""
+    process = Path("/proc") / str(pid)
+    yield process
+    for children in process.glob("task/*/children"):
+        for child in children.read_text().split():
+            yield from _processes(int(child))
+
+
+def _shown_of(pid: int) -> dict[str, str]:
+    """What anybody on the machine sees of a process, and what its own user does but for the key it was given there."""
+    shown = dict.fromkeys(("cmdline", "comm", "comm of a thread", "environ"), "")
+    for process in _processes(pid):
+        for name in ("cmdline", "comm"):
+            shown[name] += (process / name).read_text("utf-8", "replace")
+        for path in process.glob("task/*/comm"):
+            with contextlib.suppress(FileNotFoundError):  # a thread that has ended
+                shown["comm of a thread"] += path.read_text("utf-8", "replace")
+        variables = (process / "environ").read_text("utf-8", "replace").split("\0")
+        shown["environ"] += "\0".join(variable for variable in variables if variable != f"MLES_KEY={_KEY}")
+    return shown
+
 
 class SecretTests(IntegrationTestCase):
     """A server full of secrets, and clients with more of them."""
-
-    def assert_clean(self, shown: str, where: str) -> None:
-        """Nothing that was planted is in what is shown."""
-        secrets = [_KEY, _FILE_KEY, _NEXT_KEY, _PASSWORD, _PAYLOAD, _WRONG_AUTH]
-        secrets += [auth_value("alice", "example", key.encode()) for key in (_KEY, _FILE_KEY, _NEXT_KEY)]
-        for secret in secrets:
-            self.assertNotIn(secret, shown, where)
 
     def begin(self, *command: str) -> Server:
         """A server with two keys, a password and an admin endpoint, that says all it has to say."""
@@ -59,12 +106,8 @@ class SecretTests(IntegrationTestCase):
         finally:
             connection.close()
 
-    def test_served(self) -> None:
-        """Whatever clients do and the operator changes, nothing of it is shown."""
-        for command in _COMMANDS:
-            self._serve(command)
-
-    def _serve(self, command: tuple[str, ...]) -> None:
+    def serve(self, command: tuple[str, ...]) -> dict[str, set[str]]:
+        """What of all that was planted a server lets out, and where, whatever clients do and the operator changes."""
         server = self.begin(*command)
         for key in (_KEY, _FILE_KEY):
             member = self.member(server, "alice", "example", auth=auth_value("alice", "example", key.encode()))
@@ -72,6 +115,7 @@ class SecretTests(IntegrationTestCase):
             member.send(_PAYLOAD.encode())
             member.settle()
             member.leave()
+        told = []
         for first in (
             join_frame("alice", "example", auth=_WRONG_AUTH),
             join_frame("alice", "example", auth=_PAYLOAD),
@@ -81,38 +125,53 @@ class SecretTests(IntegrationTestCase):
         ):
             stranger = self.client(server)
             stranger.send(first)
-            stranger.closed()
+            told.append(str(stranger.closed()))
         raw = self.raw(server)
-        raw.upgrade()
+        told.append(raw.upgrade().head)
         raw.send(b"\xf1\xff" + _PAYLOAD.encode())
+        told.append(str(raw.read_close()))
+        page = self.raw(server).request(path=f"/{_PAYLOAD}?{_KEY}")
+        told.append(f"{page.head}{page.body!r}")
         self.key_file.write_text(_NEXT_KEY)
         os.kill(server.pid, signal.SIGHUP)
         server.expect("settings read again")
         os.kill(server.pid, signal.SIGUSR1)
         server.expect("metrics: ")
-        shown = {path: self.ask(server, path) for path in ("/metrics", "/readyz", "/livez", "/nothing")}
-        process = Path("/proc") / str(server.pid)
-        for path in (process / "cmdline", process / "comm", *process.glob("task/*/comm")):
-            shown[str(path)] = path.read_text("utf-8", "replace")
+        shown = {path: self.ask(server, path) for path in _PATHS} | _shown_of(server.pid)
         server.expect("Redis at ")
         server.stop()
-        for where, text in {**shown, "the log": server.output}.items():
-            self.assert_clean(text, f"{where} of {command[0]}")
+        return _found({**shown, "what strangers are told": "\n".join(told), "the log": server.output})
+
+    def refuse(self, *command: str) -> dict[str, set[str]]:
+        """What servers let out that do not start because of their settings, by what these are."""
+        shown = {}
+        for options, more, _ in _REFUSED:
+            directory = Path(self.enterContext(TemporaryDirectory()))
+            (directory / "key").write_bytes(_KEY.encode() + b"\n" + _FILE_KEY.encode() + b"\xff\n\n")
+            refused = Process([*command, *options], directory, server_environ(directory, **more))
+            self.addCleanup(refused.stop)
+            self.assertEqual(refused.wait(), 1)
+            shown[f"{options} {more}"] = refused.output
+        return _found(shown)
+
+    def test_served(self) -> None:
+        """Whatever clients do and the operator changes, nothing of it is shown."""
+        for command in _COMMANDS:
+            self.assertEqual((command[0], self.serve(command)), (command[0], {}))
 
     def test_refused(self) -> None:
         """A server that does not start because of its settings does not say what is secret about them."""
-        directory = Path(self.enterContext(TemporaryDirectory()))
-        spoilt = directory / "key"
-        spoilt.write_bytes(_KEY.encode() + b"\n" + _FILE_KEY.encode() + b"\xff\n\n")
-        for options, more in (
-            (("--history", f"redis://:{_PASSWORD}@127.0.0.1:port/0"), {}),
-            (("--history", f"redis://:{_PASSWORD}@127.0.0.1/zero"), {}),
-            ((), {"MLES_TX_HISTORY": f"redis://planter:{_PASSWORD}@"}),
-            ((), {"MLES_TX_KEY": _KEY}),
-            (("--key-file", str(spoilt), "--limit", "0"), {"MLES_KEY": _KEY}),
-        ):
-            environ = server_environ(directory, **more)
-            refused = Process(("mles-tx", "serve", "--port", "0", *options), directory, environ)
-            self.addCleanup(refused.stop)
-            self.assertEqual(refused.wait(), 1)
-            self.assert_clean(refused.output, f"{options} {more}")
+        self.assertEqual(self.refuse("mles-tx", "serve", "--port", "0"), {})
+
+    def test_what_is_served_can_be_found(self) -> None:
+        """All that is planted comes to the server, and in each of the places a leak is found."""
+        found = self.serve(_LEAKING)
+        self.assertEqual(found.pop("the log"), set(_PLANTED))
+        for where in (*_PATHS, "what strangers are told", "cmdline", "comm"):
+            self.assertEqual((where, found.pop(where)), (where, {_KEY}))
+        self.assertEqual(found, {"comm of a thread": {_KEY, _FILE_KEY, _NEXT_KEY}, "environ": {_PASSWORD}})
+
+    def test_what_is_refused_can_be_found(self) -> None:
+        """What is planted in settings that are refused is found in what a server says that tells it."""
+        expected = {f"{options} {more}": set(secrets) for options, more, secrets in _REFUSED}
+        self.assertEqual(self.refuse(*_LEAKING), expected)

@@ -39,9 +39,11 @@ def check(world: "World") -> None:
     for peer in world.peers:
         _check_peer(world, peer, now)
     occupied = world.occupied
-    active = world.registry.active_channels
+    active, counted = world.registry.active_channels, world.registry.count_channels()
     assert active == len(occupied), f"{active} channels are in use, and should be {occupied}"
     assert active <= world.max_channels, f"{active} channels are in use, more than {world.max_channels}"
+    if world.store.is_exact:
+        assert counted <= world.max_channels, f"{counted} channels are counted, more than {world.max_channels}"
     metrics = world.registry.metrics
     received, sent = metrics.total_messages_received, metrics.total_messages_sent
     assert received == world.received, f"{received} messages are counted as received, and {world.received} were"
@@ -125,8 +127,12 @@ def _nonsense(world: "World", peer: Participant) -> bool:
 
 
 def _no_header(world: "World", peer: Participant) -> bool:
-    # Who has said who it is may have to wait: several want to be who nobody answers for, one after the other.
-    return isinstance(peer, Peer) and not peer.joined and _waited(world, peer.opened_at, HEADER_SECONDS)
+    return isinstance(peer, Peer) and peer.speaker is None and _waited(world, peer.opened_at, HEADER_SECONDS)
+
+
+def _not_let_in(world: "World", peer: Participant) -> bool:
+    # Several may want to be who nobody answers for, one after the other.
+    return not peer.joined and peer.asked_at is not None and _waited(world, peer.asked_at, HEADER_SECONDS)
 
 
 def _uid_taken(world: "World", peer: Participant) -> bool:
@@ -186,6 +192,7 @@ _RIGHT: dict[CloseReason, Callable[["World", Participant], bool]] = {
     CloseReason.HEADER_NOT_TEXT: _nonsense,
     CloseReason.HEADER_UID: _nonsense,
     CloseReason.NO_HEADER: _no_header,
+    CloseReason.NOT_LET_IN: _not_let_in,
     CloseReason.UID_TAKEN: _uid_taken,
     CloseReason.REPLACED: _replaced,
     CloseReason.PING_TIMEOUT: _ping_timeout,

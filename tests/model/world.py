@@ -97,6 +97,9 @@ class Watched:
             self._world.refused(channel, batch)
         self._listener.refused(channel, batch)
 
+    def forgotten(self, channel: str) -> None:
+        self._listener.forgotten(channel)
+
     def has_members(self, channel: str) -> bool:
         return self._listener.has_members(channel)
 

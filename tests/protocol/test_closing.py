@@ -25,6 +25,7 @@ _KNOWN = {
     "not_stored": 1013,
     "no_header": 4000,
     "ping_timeout": 4001,
+    "not_let_in": 4002,
     "header_not_json": 4500,
     "header_duplicate_key": 4501,
     "header_uid": 4502,

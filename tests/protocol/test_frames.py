@@ -8,6 +8,7 @@ from mles_tx.protocol.closing import CloseReason
 from mles_tx.protocol.frames import (
     MAX_RUN_PAYLOAD_BYTES,
     PING,
+    client_close_frame,
     close_frame,
     decode_run,
     encode_close,
@@ -104,6 +105,8 @@ class CloseTests(SynchronousTestCase):
             self.assertLessEqual(frame[1], 125, reason.label)
             self.assertEqual(int.from_bytes(frame[2:4], "big"), reason.code, reason.label)
             self.assertEqual(frame[4:].decode("ascii"), reason.text, reason.label)
+            masked = client_close_frame(reason)
+            self.assertEqual(masked, frame[:1] + bytes((frame[1] | 0x80,)) + bytes(4) + frame[2:], reason.label)
 
 
 class PingTests(SynchronousTestCase):

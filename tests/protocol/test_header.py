@@ -76,6 +76,7 @@ class LimitTests(_HeaderTests):
             (CloseReason.MESSAGE_TOO_LARGE, MAX_MESSAGE_BYTES),
             (CloseReason.TOO_MANY_FRAGMENTS, MAX_FRAGMENTS),
             (CloseReason.NO_HEADER, int(HEADER_SECONDS)),
+            (CloseReason.NOT_LET_IN, int(HEADER_SECONDS)),
             (CloseReason.HEADER_SINCE, MAX_SINCE),
         ):
             self.assertIn(str(number), reason.text.split(), reason.label)

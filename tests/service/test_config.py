@@ -96,7 +96,7 @@ class ServerConfigTests(SynchronousTestCase):
                 compression_cache=10,
                 cors=False,
                 per_ip_limit=None,
-                per_ip_window=60,
+                per_ip_window=None,
                 max_channels=100_000,
                 history=None,
                 durability="relaxed",

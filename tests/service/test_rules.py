@@ -26,6 +26,8 @@ NO_ADDRESS = "not an IP address; give one of this machine's, or 0.0.0.0 for all"
 
 NO_URL = "give the https:// URL of the authority's directory"
 
+NO_LIMIT = "the connections of an address are not limited here; give --per-ip-limit N as well, or leave it away"
+
 TAKEN = "port 8080 is that of --port already; give another one"
 
 DIRECTORY = "https://ca.example/directory"
@@ -52,6 +54,9 @@ NOT_ORDERED: tuple[tuple[dict[str, Any], str], ...] = (
 
 #: Fields that do not fit together, and the error.
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"per_ip_window": 60}, f"--per-ip-window 60: {NO_LIMIT}"),
+    ({"domains": ("example.org",), "tls": False, "per_ip_window": 9}, f"--per-ip-window 9: {NO_LIMIT}"),
+    ({"domains": ("example.org",), "per_ip_limit": 0, "per_ip_window": 9}, f"--per-ip-window 9: {NO_LIMIT}"),
     ({"admin": Endpoint("127.0.0.1", 8080)}, f"--admin 127.0.0.1:8080: {TAKEN}"),
     ({"admin": Endpoint("0.0.0.0", 8443), "port": 8443}, f"--admin 0.0.0.0:8443: {TAKEN.replace('8080', '8443')}"),
     ({"admin": Endpoint("::1", 8080)}, f"--admin [::1]:8080: {TAKEN}"),

@@ -48,6 +48,10 @@ class Listener:
         self.heard: list[tuple[str, list[Message]]] = []
         self.sent_back: list[tuple[str, list[Message]]] = []  #: what was refused
         self.occupied: set[str] = set()  #: channels with members
+        self.lost: list[str] = []  #: what is forgotten
+
+    def forgotten(self, channel: str) -> None:
+        self.lost.append(channel)
 
     def texts(self, channel: str = "example") -> list[str]:
         """What may be delivered on a channel, in order."""
@@ -412,9 +416,11 @@ class StoreContract:
         self.listener.occupied = {"b"}
         self.assertTrue(self.history.forget_one())
         await self.settled()
-        self.assertEqual(set(self.history.channels()), {"a", "b"})
+        self.assertEqual((set(self.history.channels()), self.listener.lost), ({"a", "b"}, ["c"]))
         self.assertEqual(await self.read(channel="c"), [])
+        self.listener.lost.clear()
         self.assertTrue(self.history.forget_one())
+        self.assertEqual(self.listener.lost[0], "a")
         self.assertEqual(self.history.forget_one(), False)
         await self.add("2", channel="a")
         self.assertEqual(await self.read_twice(channel="a"), ["2"])

@@ -94,7 +94,7 @@ class RecentTests(SynchronousTestCase):
         self.recent.forget(first)
         self.recent.forget(second)
         third.unwritten = 1
-        self.recent.take_over([("c3", 1.0), ("new", 2.0)])
+        self.assertEqual(self.recent.take_over([("c3", 1.0), ("new", 2.0)]), ["c4"])
         self.assertEqual(list(self.recent.names), ["c3", "new", "c2"])
         self.assertEqual(self.recent.warm, [third])
         self.recent.cool(third)

@@ -584,7 +584,7 @@ class OutsideTests(_SqliteTests):
         self.history.append("c", [said("2 of c")])
         self.clock.advance(1.1)
         await self.settled()
-        self.assertEqual(set(self.history.channels()), {"b", "c", "d"})
+        self.assertEqual((set(self.history.channels()), self.listener.lost), ({"b", "c", "d"}, ["a"]))
         for name, expected in (("a", []), ("b", ["0 of b", "1 of b"]), ("c", ["1 of c", "2 of c"]), ("d", ["0 of d"])):
             self.assertEqual(await read_all(self.history.replay(name, "zoe", None, ())), expected, name)
 

@@ -6,7 +6,7 @@ import urllib.request
 
 __all__ = ["metric", "readiness"]
 
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 def metric(port: int, name: str) -> float:

@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 
-from .peers import Crowd, Peer, fresh_name
+from .peers import PATIENCE, Crowd, Peer, fresh_name
 from .program import Option, Probe, Run, main
 
 
@@ -34,7 +34,7 @@ def end_under_load(run: Run) -> None:
     crowd.run(lambda: False, 1)
     began = time.monotonic()
     server.signal(signal.SIGTERM)
-    crowd.run(lambda: all(member.is_over for member in members), 15)
+    crowd.run(lambda: all(member.is_over for member in members), PATIENCE)
     is_over.set()
     thread.join()
     for talker in talking:
@@ -44,7 +44,7 @@ def end_under_load(run: Run) -> None:
     told = sum(member.close is not None and member.close[0] in (1001, 1012) for member in members)
     run.equal("members who got a close frame with 1001 or 1012", told, run.members)
     try:
-        code: int | str = server.wait(20)
+        code: int | str = server.wait()
     except subprocess.TimeoutExpired:
         code = "none: it does not end"
     run.below("it has ended after", time.monotonic() - began, 10, "s", timed=True)

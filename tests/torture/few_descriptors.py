@@ -4,7 +4,7 @@ import socket
 import time
 from contextlib import suppress
 
-from .peers import NoAnswer, Peer, fresh_name
+from .peers import PATIENCE, NoAnswer, Peer, fresh_name
 from .program import Option, Probe, Run, main
 
 
@@ -30,7 +30,7 @@ def use_them_up(run: Run) -> None:
         dialed.close()
     began = time.monotonic()
     is_in = False
-    while not is_in and time.monotonic() < began + 20:
+    while not is_in and time.monotonic() < began + PATIENCE:
         with suppress(OSError, NoAnswer), Peer(run.target, "late", fresh_name("late")):
             is_in = True
     run.equal("accepts again", is_in, True)

@@ -70,5 +70,5 @@ class Finding:
 
 
 def _with_unit(figure: float, unit: str) -> str:
-    text = f"{figure:.0f}" if abs(figure) >= 100 or figure == int(figure) else f"{figure:.2f}"
+    text = f"{figure:.0f}" if abs(figure) >= 100 or float(figure).is_integer() else f"{figure:.2f}"
     return f"{text} {unit}".rstrip()

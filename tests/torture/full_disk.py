@@ -10,7 +10,7 @@ from contextlib import nullcontext, suppress
 from tests.integration.processes import free_port
 
 from .admin import metric, readiness
-from .peers import Peer, fresh_name
+from .peers import PATIENCE, Peer, fresh_name
 from .program import Option, Probe, Run, main
 
 KIB, MIB = 1024, 1024 * 1024
@@ -50,7 +50,9 @@ def fill_the_disk(run: Run) -> None:
             run.equal("the publisher is told", (alice.close or (0, ""))[0], 1013)
         else:
             run.equal("messages members have heard of each other", heard, said)
-        time.sleep(1)
+        full = time.monotonic() + PATIENCE
+        while readiness(run.admin) != 503 and time.monotonic() < full:
+            time.sleep(0.2)
         run.equal("readiness while it is full", readiness(run.admin), 503)
         run.above("faults in its metrics", metric(run.admin, "mles_history_faults_total"), 0)
         subprocess.run(["mount", "-o", f"remount,size={run.megabytes * 8}m", str(disk)], check=True)

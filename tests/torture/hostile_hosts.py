@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+from .peers import status_of
 from .program import Option, Probe, Run, main
 
 #: Stands in all of them, and must come back nowhere.
@@ -37,7 +38,7 @@ def ask_strangely(run: Run) -> None:
     wrong, reflected = [], []
     for what, request in _REQUESTS:
         answer = _answer(run, request)
-        status = int(answer.split()[1]) if answer.startswith(b"HTTP/1.") else 0
+        status = status_of(answer)
         if status not in (0, 400, 404, 405, 411, 413, 421, 501, 505):
             wrong.append(f"{what}: {status}")
         if _MARK.encode() in answer.lower():

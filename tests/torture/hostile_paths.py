@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from .peers import PATIENCE, status_of
 from .program import Option, Probe, Run, main
 
 #: Stands in everything that must not be served.
@@ -77,7 +78,7 @@ def ask_for_them(run: Run) -> None:
 def ask(run: Run, path: str) -> tuple[int, bytes]:
     """Ask for a path as it is; the answer's status, 0 for none, and what of its body comes."""
     with run.target.connect() as connection:
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE)
         received = b""
         with suppress(OSError):
             head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -86,8 +87,7 @@ def ask(run: Run, path: str) -> tuple[int, bytes]:
                 received += data
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        status, _, body = received.partition(b"\r\n\r\n")
-        return (int(status.split()[1]) if status.startswith(b"HTTP/1.") else 0), body
+        return status_of(received), received.partition(b"\r\n\r\n")[2]
 
 
 def set_up(run: Run) -> None:

@@ -1,21 +1,16 @@
 """Thousands of members who do nothing: what each takes, and whether a second wave takes more."""
 
 import subprocess
-import time
 from pathlib import Path
 
 from bench.build import BuildError, build
 
-from .process import Usage
 from .program import Option, Probe, Run, main
 
 KIB = 1024
 
 #: Descriptors that may be open for other reasons.
 _SPARE = 8
-
-#: Seconds in which a server is to have let go of those who have left.
-_SETTLED = 10.0
 
 
 def hold(run: Run) -> None:
@@ -29,28 +24,16 @@ def hold(run: Run) -> None:
     if usage is None:
         run.unknown("memory", "its process is not known: --pid")
     first = _wave(run, generator)
-    _settle(run, usage)
+    if usage is not None:
+        run.descriptors_beyond(usage, _SPARE)  # it lets go of them
     second = _wave(run, generator)
-    _settle(run, usage)
     run.equal("members held, twice", "all" if first and second else "not all", "all")
     if usage is not None and first and second:
         grown = first - usage.memory
         run.below("memory of a member, all in", grown / run.members / KIB, 80, "KiB")
         run.below("a second wave adds", 100 * (second - first) / grown, 5, "%")
-        left = run.target.usage()
-        assert left is not None
-        run.below("descriptors that stay open", left.descriptors - usage.descriptors, _SPARE)
+        run.below("descriptors that stay open", run.descriptors_beyond(usage, _SPARE), _SPARE)
     run.no_faults()
-
-
-def _settle(run: Run, before: Usage | None) -> None:
-    """Wait until it has let go of those who have left."""
-    deadline = time.monotonic() + _SETTLED
-    while before is not None and time.monotonic() < deadline:
-        now = run.target.usage()
-        if now is None or now.descriptors - before.descriptors < _SPARE:
-            return
-        time.sleep(0.05)
 
 
 def _wave(run: Run, generator: Path) -> int:

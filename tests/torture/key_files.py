@@ -21,7 +21,7 @@ def look(run: Run) -> None:
         run.equal("modes of the directories", _modes(folders), "0o700")
     server.signal(signal.SIGTERM)
     server.wait()
-    pem = next(path for path in files if "PRIVATE KEY" in path.read_text())
+    pem = next(path for path in files if b"PRIVATE KEY" in path.read_bytes())
     before_inode = pem.stat().st_ino
     # Somebody has the old file open, and goes on seeing the old one: it is not written over.
     with pem.open("r+b") as held:

@@ -9,14 +9,11 @@ from contextlib import suppress
 
 from tests.integration.clients import BINARY, frame
 
-from .peers import Peer, fresh_name, history_of
+from .peers import PATIENCE, NoAnswer, Peer, fresh_name, history_of
 from .program import Option, Probe, Run, main
 
 #: Seconds of which messages may be missing, relaxed.
 _LATEST = 0.1
-
-#: Seconds a first message may take.
-_PATIENCE = 20.0
 
 
 def kill_again_and_again(run: Run) -> None:
@@ -80,9 +77,11 @@ def _load_and_kill(run: Run, channel: str, seconds: float) -> tuple[list[tuple[f
                 publisher.send(b"".join(frame(BINARY, b"m%09d" % (sent + number)) for number in range(20)))
                 sent += 20
             reader.frames()
-            if not is_set and (got or time.monotonic() > began + _PATIENCE):
+            if not is_set and (got or time.monotonic() > began + PATIENCE):
                 is_set = True
                 timer.start()  # from the first message on: before there is nothing to be lost
+    if not is_set:
+        raise NoAnswer(f"nobody is delivered to, but {reader.close or publisher.close or 'cut'}")
     timer.join()
     run.server.wait()
     reader.ended(5)

@@ -17,6 +17,9 @@ from .program import Option, Probe, Run, main
 #: The two ends of the link.
 _HERE, _THERE = "10.213.77.1", "10.213.77.2"
 
+#: Says that nothing more comes.
+_END = b"the end"
+
 
 def lose(run: Run) -> None:
     """Publish to members behind the links, who count; the pair is on this side."""
@@ -44,7 +47,11 @@ def lose(run: Run) -> None:
         [*inside, "ip", "link", "set", there, "up"],
         [*inside, "ip", "link", "set", "lo", "up"],
     ):
-        subprocess.run(command, check=True)
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except (FileNotFoundError, subprocess.CalledProcessError) as error:
+            run.unknown("a lossy link", f"this machine makes none: {getattr(error, 'stderr', '') or error}".strip())
+            return
     rate = f"limit rate over {run.kilobits * 1000 // 8} bytes/second burst {run.burst} bytes"
     rules = f"""table inet link {{
         chain input {{ type filter hook input priority 0; iifname "{there}" jump worse; }}
@@ -64,11 +71,13 @@ def lose(run: Run) -> None:
         assert counting.stdout is not None
         if counting.stdout.readline() != "in\n":
             run.equal("a member behind the link", "cannot join", "joins")
+            counting.communicate()
             return
         began = time.monotonic()
         for number in range(run.messages):
             publisher.say((b"%08d" % number).ljust(run.bytes, b"."))
             time.sleep(run.pause)
+        publisher.say(_END)
         try:
             output, _ = counting.communicate(timeout=run.seconds)
         except subprocess.TimeoutExpired:
@@ -88,8 +97,8 @@ def count(arguments: Sequence[str]) -> None:
     peer = Peer(Target(url, ca or None, (), _HERE), "behind", channel, history=0)
     print("in", flush=True)
     in_order = 0
-    while in_order < int(messages) and (payload := peer.receive(60)) is not None:
-        if payload[:8] == b"%08d" % in_order:
+    while in_order < int(messages) and (payload := peer.receive(60)) not in (None, _END):
+        if payload is not None and payload[:8] == b"%08d" % in_order:
             in_order += 1
     print(json.dumps({"in_order": in_order}), flush=True)
     peer.drop()

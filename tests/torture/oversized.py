@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from tests.integration.clients import BINARY, CONTINUATION, TEXT, frame
 
-from .peers import Crowd, Peer, fresh_name
+from .peers import PATIENCE, Crowd, Peer, fresh_name
 from .program import Option, Probe, Run, main
 
 KIB, MIB = 1024, 1024 * 1024
@@ -40,7 +40,7 @@ def send_too_much(run: Run) -> None:
                 peer.frames()
                 if peer.close is not None or peer.is_over:
                     break
-        peer.ended(10)
+        peer.ended()
         after = run.target.usage()
         is_refused = peer.is_over and (peer.close is None or peer.close[0] in (1002, 1009))
         refused += is_refused
@@ -76,7 +76,7 @@ def _all_at_once(run: Run, channel: str) -> None:
             peer.send(flood)
     crowd = Crowd(peers)
     began = time.monotonic()
-    crowd.run(lambda: all(peer.is_over for peer in peers), 20)
+    crowd.run(lambda: all(peer.is_over for peer in peers), PATIENCE)
     run.equal(f"of {run.peers} that send empty fragments at once, cut", sum(peer.is_over for peer in peers), run.peers)
     for peer in peers:
         peer.drop()

@@ -69,7 +69,7 @@ class Report:
         """What this says about the promise; times are `judged` or only shown."""
         yield Finding.equal("the pair: messages lost", f"{self.lost} of {self.sent}{self.end}", f"0 of {self.sent}")
         yield Finding.equal("the pair: messages of nobody's, or twice", self.strange, 0)
-        if judged and self.worst >= worst and self.asleep > worst / 2:
+        if judged and self.worst >= worst and self.asleep > self.worst / 2:
             figure = f"{self.worst:.0f} ms, its own process {self.asleep:.0f} ms: the machine is too busy to tell"
             yield Finding.unknown("the pair: latest message", figure)
         else:
@@ -121,7 +121,9 @@ class Pair:
     def report(self) -> Report:
         """Let them come to an end, and hear what they have seen; any number of times."""
         if self._report is None:
-            output, _ = self._process.communicate("", timeout=_LATEST + 30)
+            output, _ = self._process.communicate("", timeout=_LATEST + 60)
+            if not output:
+                raise RuntimeError("the pair has come to grief")
             self._report = Report(**json.loads(output))
         return self._report
 

@@ -1,6 +1,7 @@
 """Members that know nothing of mles_tx and never wait for one socket: many of them in one thread."""
 
 import os
+import re
 import select
 import selectors
 import socket
@@ -15,7 +16,7 @@ from tests.integration.clients import BINARY, CLOSE, PING, PONG, TEXT, frame, jo
 
 from .target import Target
 
-__all__ = ["Crowd", "NoAnswer", "Peer", "fresh_name", "history_of"]
+__all__ = ["PATIENCE", "Crowd", "NoAnswer", "Peer", "fresh_name", "history_of", "status_of"]
 
 #: Seconds for what has no promise of its own.
 PATIENCE = 20.0
@@ -109,12 +110,15 @@ class Peer:
             raise NoAnswer(f"a join is not answered, but {self.close or 'cut'}")
 
     def settle(self, seconds: float = PATIENCE) -> bool:
-        """Wait until an answer to a ping has come, whatever comes before; False when it does not.
+        """Wait until an answer to a ping has come, whatever comes before; False when it does not, or cannot.
 
         The first call answers for the ping behind the first frame, each other one sends its own.
         """
         if self._pongs > 0:
-            self.send(frame(PING, b"in"))
+            try:
+                self.send(frame(PING, b"in"))
+            except OSError:
+                return False
         wanted = self._pongs + 1
         deadline = time.monotonic() + seconds
         while self._pongs < wanted:
@@ -234,6 +238,10 @@ class Peer:
             self._keep()
         return True
 
+    def begun(self, seconds: float = PATIENCE) -> bool:
+        """Wait until the server has sent something, without reading it; whether it has."""
+        return _ready(self.socket, select.POLLIN, seconds)
+
     def hung_up(self, seconds: float) -> bool:
         """Wait for the server's end of the connection without reading what comes before it; whether it has come."""
         return _ready(self.socket, select.POLLRDHUP, seconds)
@@ -253,7 +261,11 @@ class Peer:
 
 
 def history_of(target: Target, channel: str, limit: int | None = None) -> list[bytes]:
-    """The messages of a channel's history, as a newcomer gets them; no join frames."""
+    """The messages of a channel's history, as a newcomer gets them; no join frames.
+
+    Raises:
+        NoAnswer: it is not known whether that is all of it.
+    """
     end = fresh_name("end").encode()
     header: dict[str, Any] = {} if limit is None else {"history": limit}
     with (
@@ -262,9 +274,17 @@ def history_of(target: Target, channel: str, limit: int | None = None) -> list[b
     ):
         last.say(end)  # what a newcomer gets live follows its history
         found = []
-        while (payload := newcomer.receive()) not in (None, end):
+        while (payload := newcomer.receive()) != end:
+            if payload is None:
+                raise NoAnswer(f"what is said after a history does not come, but {newcomer.close or 'nothing'}")
             found.append(payload)
-    return [payload for payload in found if payload is not None and not payload.startswith(b'{"')]
+    return [payload for payload in found if not payload.startswith(b'{"')]
+
+
+def status_of(answer: bytes) -> int:
+    """The status of an HTTP answer; 0: there is none, or not as far as that."""
+    line = re.match(rb"HTTP/1\.\d (\d{3})[ \r]", answer)
+    return int(line[1]) if line else 0
 
 
 def _upgrade(target: Target) -> bytes:

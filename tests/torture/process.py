@@ -36,7 +36,9 @@ class Usage:
         for pid in pids:
             place = Path(f"/proc/{pid}")
             status = (place / "status").read_text()
-            memory += int(re.findall(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)[0]) * 1024
+            if (resident := re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)) is None:
+                raise FileNotFoundError(f"{place}: it has ended, and nobody has waited for it yet")
+            memory += int(resident[1]) * 1024
             threads += int(re.findall(r"^Threads:\s+(\d+)$", status, re.MULTILINE)[0])
             fields = (place / "stat").read_text().rpartition(")")[2].split()
             cpu += int(fields[11]) + int(fields[12])

@@ -16,10 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
-from tests.integration.processes import Process, free_port, server_environ
+from tests.integration.processes import WAIT, Process, free_port, server_environ
 
 from .findings import Finding, Verdict
 from .pair import Pair
+from .peers import PATIENCE
+from .process import Usage
 from .target import Target
 
 __all__ = ["Option", "Probe", "Run", "Started", "main", "perform"]
@@ -34,9 +36,6 @@ _FLAGS = "{flags}"
 
 #: All peers come from one address.
 _ALWAYS = ("--per-ip-limit", "0")
-
-#: Seconds within which a server has to come up.
-_UP = 30.0
 
 #: With `--priority`, in real time: the pair before the server, the server before the probe, and these before all else.
 _PAIR_FIRST = ("chrt", "--rr", "20")
@@ -106,15 +105,16 @@ class Started(Process):
         try:
             self._await_port(interface)
             if is_ours:  # its certificate is made after it listens
-                self.expect(r"up to .* connections at one time", _UP)
+                self.expect(r"up to .* connections at one time")
+            pid = self.server_pid
         except BaseException:
             self.stop()
             raise
         ca = str(directory / "cache" / "self-signed" / "localhost.pem") if is_secure and is_ours else None
-        self.target = Target(f"{'wss' if is_secure else 'ws'}://localhost:{port}", ca, (self.server_pid,), interface)
+        self.target = Target(f"{'wss' if is_secure else 'ws'}://localhost:{port}", ca, (pid,), interface)
 
     def _await_port(self, interface: str) -> None:
-        deadline = time.monotonic() + _UP
+        deadline = time.monotonic() + WAIT
         while True:
             try:
                 socket.create_connection((interface, self.port), 1).close()
@@ -246,6 +246,16 @@ class Run:
             self.findings += pair.report().findings(judged=judged, p99=self.probe.p99)
 
     # -- what is found
+
+    def descriptors_beyond(self, before: Usage, limit: int) -> int:
+        """How many descriptors the server has open beyond those it had, when it has let go of what it lets go of."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            now = self.target.usage()
+            more = 0 if now is None else now.descriptors - before.descriptors
+            if more < limit or time.monotonic() > deadline:
+                return more
+            time.sleep(0.05)
 
     def below(self, what: str, figure: float, limit: float, unit: str = "", *, timed: bool = False) -> None:
         """Report a figure that has to be less than its limit; `timed`: one of the machine's speed."""

@@ -4,27 +4,28 @@ import time
 
 from tests.integration.clients import TEXT, frame, join_frame
 
-from .peers import Crowd, Peer, fresh_name
+from .peers import PATIENCE, Crowd, Peer, fresh_name
 from .program import Option, Probe, Run, main
 
 
 def join_again(run: Run) -> None:
     """Try each."""
     channel = fresh_name("taken")
-    dead = Peer(run.target, "dead", channel)  # it is not read from here on: no ping of it is answered
+    dead = Peer(run.target, "dead", channel)  # it is never read from here on: no ping is answered
     began = time.monotonic()
     newcomer = Peer(run.target, "dead", channel)
     run.below("in after a dead link", time.monotonic() - began, 5, "s", timed=True)
     run.equal("the newcomer is a member", newcomer.is_over, False)
-    run.equal("the dead link is ended", dead.ended(10), True)
+    run.equal("the dead link is ended", dead.hung_up(PATIENCE), True)
+    dead.drop()
     newcomer.leave()
 
     alive = Peer(run.target, "alive", channel)
     other = Peer(run.target)
     other.send(frame(TEXT, join_frame("alive", channel).encode()))
-    Crowd([alive, other]).run(lambda: other.is_over, 10)
+    Crowd([alive, other]).run(lambda: other.is_over, PATIENCE)
     run.equal("beside one that answers the newcomer is refused", other.close is not None, True)
-    run.equal("who answers stays", not alive.is_over and alive.settle(10), True)
+    run.equal("who answers stays", not alive.is_over and alive.settle(), True)
     alive.leave()
 
     if run.messages:

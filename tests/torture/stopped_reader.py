@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from .peers import Crowd, Peer, fresh_name
+from .peers import PATIENCE, Crowd, Peer, fresh_name
 from .program import Option, Probe, Run, main
 
 KIB, MIB = 1024, 1024 * 1024
@@ -32,18 +32,18 @@ def stop_reading(run: Run) -> None:
         for number in range(first, min(first + _STEP, count)):
             publisher.say((b"%08d" % number).ljust(size, b"."))
         wanted = min(first + _STEP, count)
-        if not crowd.run(_have(heard, readers, wanted), 20):
+        if not crowd.run(_have(heard, readers, wanted), PATIENCE):
             break
         usage = run.target.usage()
         most = max(most, usage.memory if usage else 0)
     run.equal("messages others have got, in order", heard, [count, count])
     # It does not read yet: a reset is seen all the same, and nothing that makes it quick again.
-    hung_up = slow.hung_up(max(0.0, began + run.seconds - time.monotonic()))
+    hung_up = slow.hung_up(run.seconds)
     took = time.monotonic() - began
     if not hung_up:
         # It may have been cut without a reset: then what comes ends before all of it has come.
         received = 0
-        while (payload := slow.receive(2)) is not None:
+        while received < count and (payload := slow.receive()) is not None:
             received += len(payload) == size
         hung_up = slow.is_over and received < count
     run.equal("the slow one is cut, without having read", hung_up, True)
@@ -78,7 +78,7 @@ PROBE = Probe(
     options=(
         Option("megabytes", 64, "what is published"),
         Option("kilobytes", 64, "the size of a message"),
-        Option("seconds", 20.0, "how long its end is waited for"),
+        Option("seconds", 20.0, "how long its end is waited for, after the last message"),
     ),
     flags=("--rate-limit", "0"),
 )

@@ -19,6 +19,7 @@ class FindingTests(SynchronousTestCase):
         self.assertIs(Finding.below("it", 10, 10, "s", judged=False).verdict, Verdict.SHOWN)
         self.assertIs(Finding.above("it", 1, 0).verdict, Verdict.HELD)
         self.assertIs(Finding.above("it", 0, 0).verdict, Verdict.BROKEN)
+        self.assertIs(Finding.below("a metric there is not", float("nan"), 1).verdict, Verdict.BROKEN)
         self.assertIs(Finding.equal("it", [1, 2], [1, 2]).verdict, Verdict.HELD)
         self.assertIs(Finding.equal("it", [1], [1, 2]).verdict, Verdict.BROKEN)
         self.assertEqual(Finding.unknown("it", "nobody knows").line(), "  unknown it: nobody knows")
@@ -51,6 +52,7 @@ class ReportTests(SynchronousTestCase):
         """A message later than 250 ms breaks it, unless the pair itself was not let run: then nobody can tell."""
         self.assertIs(self.verdicts(worst=251.0)[2], Verdict.BROKEN)
         self.assertIs(self.verdicts(worst=251.0, asleep=200.0)[2], Verdict.UNKNOWN)
+        self.assertIs(self.verdicts(worst=500.0, asleep=200.0)[2], Verdict.BROKEN)
         self.assertIs(self.verdicts(p99=101.0)[3], Verdict.BROKEN)
 
     def test_strange(self) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .peers import Peer
 from .program import Option, Probe, Run, main
@@ -16,7 +16,6 @@ _HANDSHAKES, _HEADS, _FIRST_FRAME, _EARLIEST = 15.0, 20.0, 33.0, 25.0
 def waste_time(run: Run) -> None:
     """Open them all, keep the slow heads coming, and note when the server has closed each."""
     usage = run.target.usage()
-    before = usage.descriptors if usage else 0
     began = time.monotonic()
     stalled = [run.target.dial() for _ in range(run.handshakes)]
     for connection in stalled[::2]:
@@ -54,7 +53,7 @@ def waste_time(run: Run) -> None:
     if usage is None:
         run.unknown("descriptors", "its process is not known: --pid")
     else:
-        run.below("descriptors that stay open", _settled(lambda: (run.target.usage() or usage).descriptors) - before, 4)
+        run.below("descriptors that stay open", run.descriptors_beyond(usage, 4), 4)
     run.no_faults()
 
 
@@ -65,16 +64,6 @@ def _ended(connections: Sequence[socket.socket], event: int) -> list[socket.sock
     for fileno in by_fileno:
         poll.register(fileno, event)
     return [by_fileno[fileno] for fileno, _ in poll.poll(0)]
-
-
-def _settled(figure: Callable[[], int]) -> int:
-    """A figure when it goes down no more."""
-    last = figure()
-    while True:
-        time.sleep(1)
-        if (now := figure()) >= last:
-            return now
-        last = now
 
 
 PROBE = Probe(

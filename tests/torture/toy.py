@@ -7,13 +7,16 @@ seen from outside in a few seconds; it speaks no TLS. Each fault breaks one prom
 import argparse
 import asyncio
 import base64
+import errno
 import hashlib
 import json
 import os
 import signal
 import socket
 import struct
+import sys
 import time
+import traceback
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -47,7 +50,7 @@ FAULTS = {
     "loses": "loses a message, now and then",
     "spins": "works while it has nothing to do",
     "forgets": "begins with an empty history again",
-    "stumbles": "takes half a second for each join",
+    "stumbles": "takes a second for each join",
     "weighs": "takes 200 KiB for each connection, until it ends",
     "blocks": "does nothing else while it greets somebody, for 20 ms",
     "spills": "drops what it cannot send at once",
@@ -57,6 +60,15 @@ _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 _BACKLOG = 8 * 1024 * 1024
 _LIMIT = 200
+
+#: Seconds in which the holder of a uid has to give a sign of life, as with us.
+_SIGN = 3.0
+
+#: Seconds in which members have to take what they are told in the end.
+_TOLD = 30.0
+
+#: Nobody can be accepted for the moment.
+_USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
@@ -74,7 +86,7 @@ class Toy:
     def __init__(self, fault: str, deadline: float, root: Path | None, history: Path | None) -> None:
         self.fault, self.deadline, self.root, self.file = fault, deadline, root, history
         self.channels: dict[str, dict[str, Connection]] = {}
-        self.histories: dict[str, deque[tuple[int, bytes]]] = {}
+        self.histories: dict[str, deque[bytes]] = {}  # of frames, which all who get them share
         self.connections: set[Connection] = set()
         self.kept: list[bytes] = []
         self.number = 0
@@ -82,9 +94,9 @@ class Toy:
         if history is not None and history.exists() and fault != "forgets":
             for line in history.read_text().splitlines():
                 name, opcode, payload = json.loads(line)
-                self.history(name).append((opcode, base64.b64decode(payload)))
+                self.history(name).append(_frame(opcode, base64.b64decode(payload)))
 
-    def history(self, channel: str) -> deque[tuple[int, bytes]]:
+    def history(self, channel: str) -> deque[bytes]:
         return self.histories.setdefault(channel, deque(maxlen=_LIMIT if self.file is None else None))
 
     def publish(self, sender: "Connection", opcode: int, payload: bytes) -> None:
@@ -99,7 +111,8 @@ class Toy:
             batch.append(self.held)
             self.held = None
         for message in batch:
-            self.history(sender.channel).append(message)
+            data = _frame(*message)
+            self.history(sender.channel).append(data)
             if self.file is not None:
                 with self.file.open("a") as file:
                     file.write(json.dumps((sender.channel, message[0], base64.b64encode(message[1]).decode())) + "\n")
@@ -107,7 +120,7 @@ class Toy:
                     os.fsync(file.fileno())
             for member in list(self.channels[sender.channel].values()):
                 if member is not sender:
-                    member.deliver(_frame(*message))
+                    member.deliver(data)
 
 
 class Connection(asyncio.Protocol):
@@ -117,12 +130,15 @@ class Connection(asyncio.Protocol):
         self.toy = toy
         self.data = b""
         self.uid = self.channel = ""
-        self.is_upgraded = self.is_over = False
+        self.is_upgraded = self.is_over = self.is_waiting = False
+        self.history: deque[bytes] = deque()  # what of it was not sent yet, and what has been said since
+        self.behind = 0  # bytes of that
         self.message: list[bytes] = []
         self.size = 0  # of it
         self.opcode = 0
         self.heard = 0.0
         self.loop = asyncio.get_running_loop()
+        self.timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -141,7 +157,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, reason: Exception | None) -> None:
         self.toy.connections.discard(self)
-        if self.toy.fault != "waits":
+        self.is_over = True
+        if self.timer is not None:
             self.timer.cancel()
         self.leave()
 
@@ -157,10 +174,14 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def deliver(self, data: bytes) -> None:
-        if self.toy.fault == "spills" and self.transport.get_write_buffer_size():
+        if self.history:
+            self.history.append(data)
+            self.behind += len(data)
+        elif self.toy.fault == "spills" and self.transport.get_write_buffer_size():
             return
-        self.transport.write(data)
-        if self.transport.get_write_buffer_size() > _BACKLOG and self.toy.fault != "hoards":
+        else:
+            self.transport.write(data)
+        if self.behind + self.transport.get_write_buffer_size() > _BACKLOG and self.toy.fault != "hoards":
             self.leave()
             linger = struct.pack("ii", 1, 0)  # a reset: an end would wait behind what is not read
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -169,6 +190,7 @@ class Connection(asyncio.Protocol):
     def close(self, code: int, reason: str) -> None:
         if not self.is_over:
             self.is_over = True
+            self.history.clear()
             self.leave()
             if self.toy.fault != "silent" or self.uid:
                 self.transport.write(_frame(_CLOSE, code.to_bytes(2, "big") + reason.encode()))
@@ -179,13 +201,16 @@ class Connection(asyncio.Protocol):
         if self.is_over:
             return
         self.data += data
+        if self.is_upgraded or self.head():
+            self.parse()
+
+    def parse(self) -> None:
+        """Take what has come; a peer that is wrong is told so. What goes wrong in here is nobody's but the toy's."""
         try:
-            if not self.is_upgraded and not self.head():
-                return
             self.frames()
         except ProtocolViolation as violation:
             self.close(violation.reason.code, violation.reason.text)
-        except Exception as error:
+        except ValueError as error:
             if self.toy.fault == "raises":
                 print(f"Traceback (most recent call last):\n{error!r}", flush=True)
             self.close(1002, "broken")
@@ -218,8 +243,10 @@ class Connection(asyncio.Protocol):
         if self.toy.fault == "mirrors":
             body = (request + headers.get("host", "")).encode()
         elif self.toy.fault == "serves" and self.toy.root is not None:
-            with suppress(OSError):
-                status, body = "200 OK", Path(f"{self.toy.root}/localhost/{unquote(path)}").read_bytes()
+            with suppress(ValueError, OSError):
+                file = Path(f"{self.toy.root}/localhost/{unquote(path)}")
+                if file.is_file():  # a pipe would be waited for
+                    status, body = "200 OK", file.read_bytes()
         elif self.toy.root is not None and names.count("host") == 1 and ".." not in path:
             site = (self.toy.root / "localhost").resolve()
             with suppress(ValueError, OSError):
@@ -235,7 +262,7 @@ class Connection(asyncio.Protocol):
 
     def frames(self) -> None:
         taken = 0
-        while len(self.data) >= 6 and not self.is_over:
+        while len(self.data) >= 6 and not self.is_over and not self.is_waiting:
             first, second = self.data[0], self.data[1]
             opcode, size, start = first & 15, second & 127, 2
             if size > 125:
@@ -289,7 +316,11 @@ class Connection(asyncio.Protocol):
             return
         header = parse_header(payload, opcode == _BINARY)
         if self.toy.fault == "stumbles":
-            time.sleep(0.5)
+            time.sleep(1)
+        self.ask(header)
+
+    def ask(self, header: Header) -> None:
+        """Join, unless somebody has the uid who gives a sign of life."""
         holder = self.toy.channels.get(header.channel, {}).get(header.uid)
         if holder is None:
             self.join(header)
@@ -300,36 +331,51 @@ class Connection(asyncio.Protocol):
             self.join(header)
         else:
             holder.transport.write(_frame(_PING, b""))
-            self.loop.call_later(1, self.join_if_dead, header, holder, time.monotonic())
+            self.loop.call_later(_SIGN, self.join_if_dead, header, holder, time.monotonic())
+            # What stands behind the first frame waits as well: the answer to a ping says that it has joined.
+            self.is_waiting = True
             self.transport.pause_reading()
 
     def join_if_dead(self, header: Header, holder: "Connection", asked: float) -> None:
+        if self.is_over:
+            return
+        self.is_waiting = False
         self.transport.resume_reading()
-        if holder.heard > asked:
+        if holder.heard > asked and not holder.is_over:
             self.close(4512, "taken")
             return
         holder.close(4513, "replaced")
-        self.join(header)
-        self.frames()
+        self.ask(header)  # somebody else may have come in meanwhile
+        self.parse()
 
     def join(self, header: Header) -> None:
         self.uid, self.channel = header.uid, header.channel
         history = self.toy.history(header.channel)
         if self.toy.fault == "copies":
-            self.toy.kept.append(b"".join(payload for _, payload in history))
-        # A piece at a time, as it is taken: nothing is kept for who does not read.
+            self.toy.kept.append(b"".join(history))
         limit = len(history) if header.history is None else header.history
-        messages = [_frame(*message) for message in list(history)[len(history) - min(limit, len(history)) :]]
         self.toy.channels.setdefault(header.channel, {})[header.uid] = self
-        self.replay(deque(messages))
+        self.history += list(history)[len(history) - min(limit, len(history)) :]
+        self.replay()
         if len(header.replay) < 200:
             self.toy.publish(self, _TEXT, header.replay)
 
-    def replay(self, messages: deque[bytes]) -> None:
-        while messages and self.transport.get_write_buffer_size() < 65536:
-            self.transport.write(messages.popleft())
-        if messages and not self.transport.is_closing():
-            self.loop.call_later(0.02, self.replay, messages)
+    def replay(self) -> None:
+        """Send the history a piece at a time, as it is taken."""
+        while self.history and self.transport.get_write_buffer_size() < 65536:
+            self.transport.write(self.history.popleft())
+        if not self.history:
+            self.behind = 0
+        elif not self.transport.is_closing():
+            self.loop.call_later(0.02, self.replay)
+
+
+def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Print what went wrong in the toy itself, so that it is not taken for a server without a fault."""
+    error = context.get("exception")
+    if not isinstance(error, OSError) or error.errno not in _USED_UP:
+        traceback.print_exception(error, file=sys.stdout)
+        print(context.get("message"), flush=True)
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -337,23 +383,23 @@ async def serve(options: argparse.Namespace) -> None:
     root = Path(options.wwwroot) if options.wwwroot else None
     toy = Toy(options.fault, options.deadline, root, Path(options.history) if options.history else None)
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda *_: None)  # asyncio has a traceback for each connection above its descriptors
+    loop.set_exception_handler(tell)
     over = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, over.set)
     for number in (signal.SIGHUP, signal.SIGUSR1):
         if options.fault != "deaf":
             loop.add_signal_handler(number, lambda: None)
     server = await loop.create_server(lambda: Connection(toy), options.interface, options.port)
-    while not over.is_set():
-        if options.fault == "spins":
-            await asyncio.sleep(0)
-        else:
-            await asyncio.wait([asyncio.ensure_future(over.wait())], timeout=1)
+    while options.fault == "spins" and not over.is_set():
+        await asyncio.sleep(0)
+    await over.wait()
     server.close()
     if options.fault != "abrupt":
         for connection in list(toy.connections):
             connection.close(1001, "ending")
-        await asyncio.sleep(0.5)
+        until = loop.time() + _TOLD
+        while toy.connections and loop.time() < until:
+            await asyncio.sleep(0.02)
 
 
 def main() -> None:

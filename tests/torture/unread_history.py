@@ -14,13 +14,15 @@ def join_and_never_read(run: Run) -> None:
     with Peer(run.target, "publisher", channel, history=0) as publisher:
         for number in range(run.megabytes * MIB // size):
             publisher.say((b"%08d" % number).ljust(size, b"."))
-        publisher.settle(120)
+        publisher.settle()
         usage = run.target.usage()
         before = most = usage.memory if usage else 0
         silent = [
             Peer(run.target, f"silent{number}", channel, receive_buffer=4 * KIB, settle=False)
             for number in range(run.members)
         ]
+        # Their histories have begun to come; on a busy machine that may take a while.
+        run.equal("members the server answers", sum(peer.begun() for peer in silent), run.members)
         end = time.monotonic() + run.seconds
         while time.monotonic() < end:
             usage = run.target.usage()

@@ -550,6 +550,33 @@ class SameUidTests(ConnectionTestCase):
         self.clock.advance(2)
         self.assertClosed(second, CloseReason.UID_TAKEN)
 
+    def test_late_newcomer(self) -> None:
+        """The wait for who is dead is not the newcomer's: it has said in time who it is."""
+        first, second = self.join("alice"), self.open()
+        self.clock.advance(28)
+        second.receive(header("alice"))
+        self.clock.advance(3.1)
+        self.assertClosed(first, CloseReason.REPLACED)
+        self.assertEqual([second.connection], list(self.registry.members))
+        self.clock.advance(30)
+        self.assertNotIn(8, [frame.opcode for frame in second.frames()])
+
+    def test_behind_dead_newcomers(self) -> None:
+        """Of many newcomers each asks those before it, and whoever cannot be let in for them is told so in time."""
+        self.join("alice")
+        newcomers = [self.open() for _ in range(12)]
+        for newcomer in newcomers:
+            newcomer.receive(header("alice"))
+        self.clock.pump([3.1] * 9)
+        self.assertEqual([newcomers[8].connection], list(self.registry.members))
+        self.clock.advance(30 - 9 * 3.1 + 0.1)
+        for newcomer in newcomers[9:]:
+            self.assertClosed(newcomer, CloseReason.NOT_LET_IN)
+        again = self.open()
+        again.receive(header("alice"))
+        self.clock.advance(3.1)
+        self.assertEqual([again.connection], list(self.registry.members))
+
     def test_not_read_holder(self) -> None:
         """A holder we do not read at the moment is never thrown out."""
         first, second = self.join("alice"), self.open()

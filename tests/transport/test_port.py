@@ -6,13 +6,17 @@ from typing import Any
 from unittest import skipUnless
 
 from twisted.internet.address import IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from mles_tx.metrics import Metrics
 from mles_tx.transport import port as module
 from mles_tx.transport.admission import SURPLUS, Admission
-from mles_tx.transport.port import BindError, bind, has_ipv6
+from mles_tx.transport.port import BindError, ListeningPort, bind, has_ipv6
 
 from .sockets import LOOPBACK, ListeningPortTestCase, SocketTestCase
 
@@ -214,6 +218,24 @@ class BadLuckTests(RefusalTestCase):
         (bound,) = self.bind(("::1",))
         self.assertTrue(has_ipv6())
         self.assertEqual(bound.getsockname()[0], "::1")
+
+
+class LogTests(SocketTestCase):
+    """What a port says about itself."""
+
+    def test_starting(self) -> None:
+        """Each says where it listens: of several on one port no two lines are the same."""
+        bound = self.bind((LOOPBACK, "127.0.0.2"))
+        lines: list[str] = []
+        observer: Any = lambda event: lines.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for listening in bound:
+            port = ListeningPort(listening, Factory(), MemoryReactorClock())
+            port.startListening()
+            self.addCleanup(port.connectionLost, Failure(ConnectionDone()))
+        number = bound[0].getsockname()[1]
+        self.assertEqual(lines, [f"listener at {host} starting on {number}" for host in (LOOPBACK, "127.0.0.2")])
 
 
 class ListeningPortTests(ListeningPortTestCase):

@@ -18,7 +18,7 @@ from tests.transport.fakes import FakeTransport, Turns
 
 __all__ = ["Reply", "WebTestCase", "get"]
 
-_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]+")
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) [^\r\n]+")
 
 
 class _Transport(FakeTransport):

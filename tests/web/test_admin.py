@@ -35,6 +35,17 @@ class AdminTests(WebTestCase):
         """An answer."""
         return self.ask(self.site, get(target, *headers, method=method))
 
+    def test_hosts(self) -> None:
+        """Any host may be named, or none where that is allowed; what is no host, or several, is refused."""
+        for host in (b"x", b"10.0.0.1:9100", b"[::1]:9100", b""):
+            self.assertEqual((host, self.ask(self.site, get(b"/livez", host=host)).status), (host, 200))
+        self.assertEqual(self.ask(self.site, b"GET /livez HTTP/1.0\r\n\r\n").status, 200)
+        self.assertEqual(self.ask(self.site, get(b"/livez", host=None)).status, 400)
+        for more in (b"Host: x", b"Host: y", b"host:x"):
+            self.assertEqual((more, self.get(b"/livez", more).status), (more, 400))
+        for host in (b"x/y", b"x:y", b"x y", b"\xff"):
+            self.assertEqual((host, self.ask(self.site, get(b"/livez", host=host)).status), (host, 400))
+
     def test_alive(self) -> None:
         """Whoever asks whether it lives hears it, ready or not."""
         for reasons in ([], ["stopping"]):

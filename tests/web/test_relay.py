@@ -2,11 +2,13 @@
 
 from twisted.internet.interfaces import ISSLTransport
 
+from mles_tx.protocol.closing import CloseReason
+from mles_tx.protocol.frames import client_close_frame, close_frame
 from mles_tx.web.clientside import CONTINUE_SECONDS
 from mles_tx.web.pool import CONNECT_SECONDS
 from mles_tx.web.progress import IDLE_LOOKS, LOOK_SECONDS, MIN_BYTES, SILENT_LOOKS
 from mles_tx.web.upstream import MAX_PIECES
-from tests.wire import header, split_answer, upgrade
+from tests.wire import client_frame, header, split_answer, upgrade
 
 from .proxying import Peer, ProxyTestCase, ask
 
@@ -646,14 +648,53 @@ class SplicedTests(ProxyTestCase):
             self.assertEqual((deaf.aborted, other.aborted), (True, True), index)
 
     def test_server_ends(self) -> None:
-        """When the server ends it goes on until the grace is over, and is cut off then."""
+        """When the server ends both sides are told, and the connections are closed; nobody is waited for."""
         client, upstream = self.switched()
-        self.door.finish_all()
-        client.receive(b"still here")
-        self.assertEqual(upstream.taken(), b"still here")
-        self.door.abort_all()
-        self.assertEqual((client.aborted, upstream.finished), (True, True))
+        client.receive(client_frame(1, b"hello"))
+        upstream.taken()
+        self.proxy.close_all(CloseReason.SERVER_STOPPING)
+        self.assertEqual(client.taken(), close_frame(CloseReason.SERVER_STOPPING))
+        self.assertEqual(upstream.taken(), client_close_frame(CloseReason.SERVER_STOPPING))
+        self.assertEqual((client.finished, upstream.finished), (True, True))
+        self.assertEqual((client.aborted, upstream.aborted), (False, False))
+        client.receive(client_frame(8))
+        client.hang_up()
+        upstream.hang_up()
         self.assert_nothing_left()
+
+    def test_server_ends_in_the_middle(self) -> None:
+        """Whoever is in the middle of a frame, or was told by the other side, is not told; it ends all the same."""
+        client, upstream = self.switched()
+        upstream.receive(client_frame(1, b"hello", masked=False)[:-1])
+        client.receive(client_frame(8))
+        client.taken()
+        upstream.taken()
+        self.proxy.close_all(CloseReason.SERVER_STOPPING)
+        self.assertEqual((client.taken(), upstream.taken()), (b"", b""))
+        self.assertEqual((client.finished, upstream.finished), (True, True))
+
+    def test_server_ends_for_who_takes_nothing(self) -> None:
+        """A side that takes nothing is not waited for beyond the grace."""
+        client, upstream = self.switched()
+        client.full = upstream.full = True
+        client.receive(client_frame(1, b"hello"))
+        upstream.receive(client_frame(1, b"hello", masked=False))
+        self.proxy.close_all(CloseReason.SERVER_STOPPING)
+        self.assertTrue(upstream.aborted)
+        self.door.abort_all()
+        self.assertTrue(client.aborted)
+        self.assert_nothing_left()
+
+    def test_server_ends_slowly(self) -> None:
+        """The end may be spread over a while: who is not told yet goes on."""
+        pairs = [self.switched() for _ in range(3)]
+        self.proxy.close_all(CloseReason.SERVER_RESTARTING, 30)
+        self.assertEqual([client.finished for client, _ in pairs], [True, False, False])
+        pairs[1][0].receive(b"x")
+        self.assertEqual(pairs[1][1].taken(), b"x")
+        self.reactor.pump([1] * 30)
+        self.assertEqual([client.finished for client, _ in pairs], [True, True, True])
+        self.assertEqual(pairs[2][0].taken(), close_frame(CloseReason.SERVER_RESTARTING))
 
 
 class EndTests(ProxyTestCase):

@@ -294,6 +294,7 @@ class RedisHistory:
         self._link.ignore(announcements)
         self._memory -= followed.log.memory
         del self._own[channel]
+        self._listener.forgotten(channel)
 
     def _place(self, channel: str) -> Place:
         followed = self._followed.get(channel)

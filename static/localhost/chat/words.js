@@ -19,6 +19,7 @@ const BY_CODE = {
   1013: ['The server has too much to do.'],
   4000: ['The server waited too long for this page to join.'],
   4001: ['The server had no sign of life from this page, as when a computer sleeps.'],
+  4002: ['The server could not find out in time whether this name is in use.'],
   4500: ['The server could not make sense of how this page joined.', UPDATE],
   4501: ['The server could not make sense of how this page joined.', UPDATE],
   4502: ['The server does not take this name.', 'Choose one of plain letters, digits and signs.'],
