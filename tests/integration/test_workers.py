@@ -390,6 +390,18 @@ class _Resuming:
             self.told.append((close.code, close.reason))
 
 
+#: What a server logs when Redis has not answered for a fifth of a second: who joins then, on a node that has no history
+#: of the channel, gets none.
+_ALONE = "this server goes on alone"
+
+#: How often a test is tried that Redis was too slow for.
+_TRIES = 3
+
+
+class _NoHistory(Exception):
+    """The machine was too busy for Redis to answer: what joins promise otherwise does not hold."""
+
+
 class _Speaking:
     """A member that never pauses, and looks after each connection what the server has of it."""
 
@@ -410,10 +422,7 @@ class _Speaking:
             async with _connected(self.server, self.trust) as connection:
                 await connection.send(join_frame("speaker", self.channel, history=1 if self.said else 0))
                 if self.said:
-                    text = await connection.recv()
-                    while not str(text).isdigit():
-                        text = await connection.recv()
-                    self.said = int(text) + 1
+                    self.said = await self.last(connection) + 1
                 with contextlib.suppress(ConnectionClosed):
                     while self.goes_on():
                         await connection.send(str(self.said))
@@ -421,12 +430,32 @@ class _Speaking:
                         await asyncio.sleep(0.005)
                     await (await connection.ping())
 
+    async def last(self, connection: ClientConnection) -> int:
+        """The last number that the history has.
+
+        Raises:
+            _NoHistory: it has come without a history.
+        """
+        while True:
+            try:
+                text = str(await asyncio.wait_for(connection.recv(), 1))
+            except TimeoutError:
+                if _ALONE in self.server.output:
+                    raise _NoHistory from None
+                continue
+            if text.isdigit():
+                return int(text)
+
 
 class RollingTests(WorkersTestCase):
     """All workers are replaced, one after another, while everybody is there."""
 
     def roll(self, server: Server, members: int) -> None:
-        """Replace all workers under members who resume, a speaker, and somebody who connects again and again."""
+        """Replace all workers under members who resume, a speaker, and somebody who connects again and again.
+
+        Raises:
+            _NoHistory: Redis was too slow meanwhile.
+        """
         trust = server.trust()
         before = self.processes(server)
 
@@ -434,32 +463,39 @@ class RollingTests(WorkersTestCase):
             listeners = [_Resuming(server, trust, f"member {number}", self.channel) for number in range(members)]
             speaker = _Speaking(server, trust, self.channel)
             tasks = []
-            for listener in listeners:
-                tasks.append(asyncio.create_task(listener.listen()))
-                await listener.joined.wait()
-            speaking = asyncio.create_task(speaker.speak())
-            knocking = asyncio.create_task(self.knock(server, trust))
-            await asyncio.sleep(0.2)
-            server.signal(signal.SIGUSR2)
-            await asyncio.to_thread(server.expect, "all workers are replaced", 3 * WAIT)
-            await asyncio.sleep(0.2)
-            speaker.is_over = True
-            await asyncio.wait_for(speaking, WAIT)
-            knocking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await knocking
-            until = time.monotonic() + WAIT
-            while time.monotonic() < until and any(len(listener.heard) < speaker.said for listener in listeners):
-                await asyncio.sleep(0.02)
-            for listener in listeners:
-                listener.is_over = True
-            for task in tasks:
-                if task.done():
-                    task.result()
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            try:
+                for listener in listeners:
+                    tasks.append(asyncio.create_task(listener.listen()))
+                    await listener.joined.wait()
+                knocking = asyncio.create_task(self.knock(server, trust))
+                tasks.append(knocking)
+                speaking = asyncio.create_task(speaker.speak())
+                tasks.append(speaking)
+                await asyncio.sleep(0.2)
+                server.signal(signal.SIGUSR2)
+                await asyncio.to_thread(server.expect, "all workers are replaced", 3 * WAIT)
+                await asyncio.sleep(0.2)
+                speaker.is_over = True
+                await asyncio.wait_for(speaking, WAIT)
+                knocking.cancel()
+                until = time.monotonic() + WAIT
+                while time.monotonic() < until and any(len(listener.heard) < speaker.said for listener in listeners):
+                    if _ALONE in server.output:
+                        raise _NoHistory
+                    await asyncio.sleep(0.02)
+                for listener in listeners:
+                    listener.is_over = True
+                for task in tasks:
+                    if task.done() and not task.cancelled():
+                        task.result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
             expected = [str(number) for number in range(speaker.said)]
             for listener in listeners:
+                if _ALONE in server.output:
+                    raise _NoHistory
                 self.assertEqual(listener.heard, expected, listener.uid)
             return listeners
 
@@ -478,6 +514,14 @@ class RollingTests(WorkersTestCase):
 
     def test_replaced(self) -> None:
         """Members come back to the next worker; nothing is lost or doubled, and no connection is refused."""
-        server = self.serve("--rate-limit", "0", "--limit", "10000", command=SECURE)
-        self.roll(server, rounds(6, 500))
-        self.assert_no_faults(server)
+        for _ in range(_TRIES):
+            server = self.serve("--rate-limit", "0", "--limit", "10000", command=SECURE)
+            try:
+                self.roll(server, rounds(6, 500))
+            except _NoHistory:
+                server.stop()
+                self.channel += "+"
+                continue
+            self.assert_no_faults(server)
+            return
+        self.fail(f"in none of {_TRIES} tries did Redis get a fifth of a second of this machine in time")
