@@ -169,6 +169,18 @@ class NodeMachine(RuleBasedStateMachine):
         peer.stop_reading()
         self.world.ask(peer, uid, "a")
 
+    @precondition(lambda self: any(map(_is_behind, self.world.peers)))
+    @rule(who=_WHO, pieces=st.integers(0, 2))
+    def want_the_uid_of_who_is_behind(self, who: int, pieces: int) -> None:
+        """Somebody wants to be a member that has not taken everything, and may take some of it then."""
+        holder = self.one_of(who, _is_behind)
+        self.world.pass_time(0.5)
+        if holder.is_member:
+            self.world.ask(self.world.open(), holder.speaker.uid, holder.speaker.channel)
+            for _ in range(pieces):
+                self.world.pass_time(0.5)
+                holder.take_a_bit()
+
     @precondition(lambda self: any(map(_reads, self.world.peers)))
     @rule(who=_WHO)
     def fall_silent(self, who: int) -> None:
@@ -288,3 +300,7 @@ def _reads(peer: Participant) -> bool:
 
 def _does_not_read(peer: Participant) -> bool:
     return isinstance(peer, Peer) and not peer.reads and peer.reason is None
+
+
+def _is_behind(peer: Participant) -> bool:
+    return isinstance(peer, Peer) and peer.is_member and peer.blocked_at is not None
