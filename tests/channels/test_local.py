@@ -12,7 +12,7 @@ from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 from mles_tx.protocol.frames import encode_message
 from mles_tx.protocol.header import make_header
 
-from .fakes import FakeMember, LateReplay, ListReplay, PromptReplay, header
+from .fakes import FakeMember, LateReplay, ListReplay, PromptReplay, header, hello
 
 
 def text(message: str) -> bytes:
@@ -269,6 +269,29 @@ class EndTests(LocalTestCase):
         late = self.fake("bob", history=None)
         self.assertEqual(late.texts[-2:], ['{"uid":"local","channel":"example"}', "answer"])
 
+    def test_lets_another_join_while_it_hears_the_history(self) -> None:
+        """Likewise, when it lets somebody join before it has heard all: who joins is told that it came first."""
+        other = self.fake("alice")
+        for message in ("old", "older"):
+            self.registry.publish(other, [text(message)])
+        self.clock.advance(0)
+
+        def received(message: str | bytes) -> None:
+            self.heard.append(message)
+            if message == "old":
+                member.publish("answer")
+                invited.append(self.fake("bob", history=None))
+
+        invited: list[FakeMember] = []
+        member = LocalMember(self.registry, received)
+        self.join(member, history=9)
+        self.clock.advance(0)
+        self.assertEqual(self.heard, ["old", "older"])
+        self.assertEqual((other.turns, invited[0].texts[-2:]), ([["answer"]], [hello("local").decode(), "answer"]))
+        self.assertEqual(
+            self.fake("carol", history=None).texts[-3:], [hello("local").decode(), "answer", hello("bob").decode()]
+        )
+
     def test_answer_to_what_a_join_has_delivered(self) -> None:
         """Likewise, when somebody else joins in the turn in which it hears something it answers to."""
         other = self.fake("alice")
@@ -318,6 +341,17 @@ class EndTests(LocalTestCase):
         member.leave()
         self.join(other)
         self.assertEqual(list(self.registry.members), [other])
+
+    def test_uid_is_taken_at_the_last_moment(self) -> None:
+        """Whoever is let in as somebody hears what a join delivers has the uid, and who was about to join has not."""
+        other = self.fake("alice")
+        member = LocalMember(self.registry, lambda message: self.join(first, "zoe"))
+        first, second = self.member(), self.member()
+        self.join(member)
+        self.registry.publish(other, [text("come")])
+        joining = maybeDeferred(self.registry.join, make_header("zoe", "example"), second)
+        self.assertIs(self.failureResultOf(joining, ProtocolViolation).value.reason, CloseReason.UID_TAKEN)
+        self.assertEqual((list(self.registry.members), self.registry.member_count), ([other, member, first], 3))
 
     def test_again(self) -> None:
         """Who has left can join again, elsewhere, with another uid."""

@@ -72,12 +72,18 @@ class NodeMachine(RuleBasedStateMachine):
             more["receive"] = False
         self.world.ask(self.world.open(), uid, channel, **more)
 
-    @rule(uid=_UIDS, channel=_CHANNELS, reaction=st.sampled_from(("", "leave", "echo", "invite", "invite")))
-    def join_locally(self, uid: str, channel: str, reaction: str) -> None:
-        """A member that is part of the program joins."""
-        peer = self.world.ask_locally(uid, channel)
+    @rule(
+        uid=_UIDS,
+        channel=_CHANNELS,
+        reaction=st.sampled_from(("", "leave", "echo", "invite", "invite")),
+        to_history=st.booleans(),
+    )
+    def join_locally(self, uid: str, channel: str, reaction: str, to_history: bool) -> None:
+        """A member that is part of the program joins, and reacts to its history, or to what is said behind it."""
+        peer = self.world.ask_locally(uid, channel, reaction if to_history else "")
         self.world.settle()
-        peer.reaction = reaction
+        if not to_history:
+            peer.reaction = reaction
 
     @rule(uids=st.permutations(("ann", "bob", "eve")), channel=_CHANNELS)
     def join_together(self, uids: list[str], channel: str) -> None:

@@ -231,8 +231,6 @@ class LocalPeer(Participant):
 
     def _received(self, message: str | bytes) -> None:
         self.heard.append(message if isinstance(message, bytes) else message.encode())
-        if self.reaction == "invite" and not self.is_replayed:
-            return  # it answers what is said, not what was
         reaction, self.reaction = self.reaction, ""
         if reaction == "leave":
             self.leave()

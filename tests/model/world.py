@@ -160,9 +160,10 @@ class World:
             payload = json.dumps(fields, separators=(",", ":")).encode()
         peer.say(payload)
 
-    def ask_locally(self, uid: str, channel: str) -> LocalPeer:
-        """A member of the program joins."""
+    def ask_locally(self, uid: str, channel: str, reaction: str = "") -> LocalPeer:
+        """A member of the program joins, and may react to its history."""
         peer = LocalPeer(f"l{len(self.peers)}", self)
+        peer.reaction = reaction
         self.peers.append(peer)
         header = make_header(uid, channel)
         self._introduce(peer, uid, channel, header.replay)
