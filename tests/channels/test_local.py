@@ -150,6 +150,26 @@ class ReplayTests(LocalTestCase):
         self.assertEqual(self.heard[-1], "last")
         self.assertEqual(replay.pulls, 2)
 
+    def test_more_while_it_hears_what_waited(self) -> None:
+        """What is delivered because it lets somebody join, as it hears what has waited, comes behind all of that."""
+
+        def received(message: str | bytes) -> None:
+            self.heard.append(message)
+            if message == "a":
+                self.fake("bob")
+
+        other = self.fake("alice")
+        member = LocalMember(self.registry, received)
+        self.join(member)
+        replay = LateReplay([])
+        member.replay(replay)
+        for message in ("a", "b"):
+            self.registry.publish(other, [text(message)])
+        self.clock.advance(0)
+        self.registry.publish(other, [text("c")])
+        replay.answer()
+        self.assertEqual(self.heard, ["a", "b", "c"])
+
     def test_prompt(self) -> None:
         """A long history whose pieces are all there already is heard to its end."""
         frames = [text(str(number)) for number in range(3000)]
@@ -330,6 +350,63 @@ class EndTests(LocalTestCase):
         self.join(member)
         member.close(CloseReason.SERVER_STOPPING)
         self.assertIsNone(member.channel)
+
+    def test_again_while_it_hears(self) -> None:
+        """Who leaves and joins again as it hears a message hears the rest once, as history: not from before as well."""
+        rest = ["b", "c"]
+
+        def received(message: str | bytes) -> None:
+            self.heard.append(message)
+            if message == "a":
+                member.leave()
+                self.join(member, history=2)
+
+        other = self.fake("alice")
+        member = LocalMember(self.registry, received)
+        self.join(member)
+        for message in ("a", *rest):
+            self.registry.publish(other, [text(message)])
+        self.clock.advance(0)
+        self.assertEqual(self.heard, ["a", *rest])
+
+    def test_again_while_another_hears(self) -> None:
+        """Likewise when it is another one that hears the message first, and when it joins another channel."""
+        other = self.fake("alice")
+        for channel, heard in (("example", ["a"]), ("elsewhere", [])):
+            member = self.member()
+
+            def received(message: str | bytes, member: LocalMember = member, channel: str = channel) -> None:
+                member.leave()
+                self.join(member, "local", channel, history=1)
+
+            first = LocalMember(self.registry, received)
+            self.join(first, "first")
+            self.join(member)
+            self.registry.publish(other, [text("a")])
+            self.clock.advance(0)
+            self.assertEqual(self.heard, heard)
+            first.leave()
+            member.leave()
+            self.heard.clear()
+
+    def test_again_while_it_hears_what_waited(self) -> None:
+        """Likewise with what has come while its history was late."""
+
+        def received(message: str | bytes) -> None:
+            self.heard.append(message)
+            if message == "a":
+                member.leave()
+                self.join(member)
+
+        member = LocalMember(self.registry, received)
+        self.join(member)
+        replay = LateReplay([text("old")])
+        member.replay(replay)
+        member.write(text("a"))
+        member.write(text("b"))
+        replay.answer()
+        replay.answer()
+        self.assertEqual(self.heard, ["old", "a"])
 
     def test_uid_is_taken(self) -> None:
         """While it is a member nobody else gets its uid; once it has left, the uid is free."""
