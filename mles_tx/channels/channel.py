@@ -1,6 +1,7 @@
 """One channel: its members, what they said in this turn, and the one fan-out loop."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -10,6 +11,18 @@ from .history import Message, frame_of, origin_of
 from .member import IMember
 
 __all__ = ["Channel"]
+
+
+class _Nobody:
+    """Stands where somebody was who is not to hear what is being delivered."""
+
+    serial = -1
+
+    def write(self, data: bytes) -> None:
+        pass
+
+
+_NOBODY: Any = _Nobody()
 
 
 class Channel:
@@ -32,19 +45,31 @@ class Channel:
         #: Who fills its history with what it holds.
         self.filled_by: IMember | None = None
         #: Those who receive, in the order they joined: a member that leaves while it is walked does not disturb.
-        self._receivers: tuple[IMember, ...] | None = None
-        #: What is committed while another batch is being delivered, each with those it is for; None: none is.
-        self._behind: list[tuple[Sequence[Message], Sequence[IMember]]] | None = None
+        self._receivers: list[IMember] | None = None
+        #: What is committed while another batch is being delivered, each with those it is for; None: none is. Nothing,
+        #: with those who were there before somebody came or left meanwhile.
+        self._behind: list[tuple[Sequence[Message], list[IMember]]] | None = None
 
     def add(self, member: IMember) -> None:
         """Take in a member; its uid is free."""
         self.members[member.uid] = member
-        self._receivers = None
+        self._changed()
 
     def remove(self, member: IMember) -> None:
         """Let a member go."""
         del self.members[member.uid]
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._behind is not None and self._receivers is not None:
+            self._behind.append(((), self._receivers))
         self._receivers = None
+
+    def came_again(self, member: IMember) -> None:
+        """Who was a member is one again, here or elsewhere: what was committed before that is not for it any more."""
+        for _, receivers in self._behind or ():
+            if receivers is not self._receivers and member in receivers:
+                receivers[receivers.index(member)] = _NOBODY
 
     def fan_out(self, batch: Sequence[Message]) -> int:
         """Deliver one committed batch: joined to one buffer, written once to each member.
@@ -61,16 +86,17 @@ class Channel:
             return 0  # a join frame comes alone, and only later joiners get to see it
         receivers = self._receivers
         if receivers is None:
-            receivers = self._receivers = tuple(member for member in self.members.values() if member.receives)
+            receivers = self._receivers = [member for member in self.members.values() if member.receives]
         if self._behind is not None:
             self._behind.append((batch, receivers))
             return 0
-        behind: list[tuple[Sequence[Message], Sequence[IMember]]] = []
+        behind: list[tuple[Sequence[Message], list[IMember]]] = []
         self._behind = behind
         try:
             sent = self._deliver_one(batch[0], receivers) if len(batch) == 1 else self._deliver(batch, receivers)
-            for each in behind:
-                sent += self._deliver(*each)
+            for more, others in behind:
+                if more:
+                    sent += self._deliver(more, others)
         finally:
             self._behind = None
         return sent

@@ -62,7 +62,8 @@ class LocalMember:
         self._registry = registry
         self._received = received
         self._closed = closed
-        self._waiting: list[bytes] | None = None  # what comes while a late history is replayed
+        self._waiting: list[bytes] | None = None  # what comes until the history was heard
+        self._before: Channel | None = None  # where it was a member before
 
     def publish(self, message: str | bytes) -> None:
         """Say something to everybody else on the channel; nothing happens once this is no member any more.
@@ -86,6 +87,9 @@ class LocalMember:
             self._hear(data)
 
     def replay(self, replay: IReplay) -> None:
+        if self._before is not None:
+            self._before.came_again(self)
+        self._before = self.channel
         self._waiting = []
         Deferred.fromCoroutine(self._catch_up(replay, self.serial))
 
@@ -113,10 +117,10 @@ class LocalMember:
             self._log.failure("a history could not be read")
             if self._is_in(serial):
                 self.close(CloseReason.INTERNAL_ERROR)
+        while self._is_in(serial) and self._waiting:
+            self._hear(self._waiting.pop(0))  # which may let others speak: that waits as well
         if self._is_in(serial):
-            waiting, self._waiting = self._waiting or [], None
-            for data in waiting:
-                self._hear(data)
+            self._waiting = None
 
     async def _pull(self, replay: IReplay) -> list[bytes]:
         pulled = replay.pull(PIECE_BYTES)
@@ -127,9 +131,10 @@ class LocalMember:
         return self.channel is not None and self.serial == serial
 
     def _hear(self, data: bytes) -> None:
+        serial = self.serial
         for frame in split(data)[0]:
-            if self.channel is None:
-                return  # it has left while it heard what came before
+            if self.channel is None or self.serial != serial:
+                return  # it has left while it heard what came before, and may have joined again
             payload = payload_of(frame)
             try:
                 self._received(payload if is_binary(frame) else payload.decode("utf-8"))

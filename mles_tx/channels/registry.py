@@ -119,7 +119,7 @@ class ChannelRegistry:
             self._sweeping = None
 
     def join(self, header: Header, member: IMember) -> "Deferred[None] | None":
-        """Make somebody a member: added first, then the history is replayed, then its join frame is remembered.
+        """Make somebody a member: added first, then its join frame is remembered, then what was there is replayed.
 
         When its uid is taken, whoever holds it is asked for a sign of life: a holder that gives none is
         replaced. Of who has announced history it is decided then whether it is taken (`refill`).
@@ -137,10 +137,9 @@ class ChannelRegistry:
     def _join(self, header: Header, member: IMember) -> "Deferred[None] | None":
         if self._claims is not None:
             return Deferred.fromCoroutine(self._claim(self._claims, header, member))
-        if self._member(header.channel, header.uid) is not None:
-            return Deferred.fromCoroutine(self._replace(header, member))
-        self._enter(header, member)
-        return None
+        if self._enter(header, member):
+            return None
+        return Deferred.fromCoroutine(self._replace(header, member))
 
     async def _hear_offer(self, joining: "Deferred[None] | None", member: IMember) -> None:
         if joining is not None:
@@ -149,16 +148,15 @@ class ChannelRegistry:
             await self._refills.decide(member.channel, member)
 
     async def _replace(self, header: Header, member: IMember) -> None:
-        await self._free(header)
-        self._enter(header, member)
+        while not self._enter(header, member):
+            await self._free(header)
 
     async def _claim(self, claims: IClaims, header: Header, member: IMember) -> None:
         await self._free(header)
         try:
             if not await claims.claim(header.channel, header.uid):
                 raise ProtocolViolation(CloseReason.UID_TAKEN)
-            await self._free(header)  # somebody else may have come to this node meanwhile
-            self._enter(header, member)
+            await self._replace(header, member)  # somebody else may have come to this node meanwhile
         except BaseException:
             claims.release(header.channel, header.uid)
             raise
@@ -184,20 +182,30 @@ class ChannelRegistry:
             self.leave(holder)
         return False
 
-    def _enter(self, header: Header, member: IMember) -> None:
+    def _enter(self, header: Header, member: IMember) -> bool:
+        """Take somebody in; False when somebody else has its uid."""
+        if self._member(header.channel, header.uid) is not None:
+            return False
         self._commit(self._open(header.channel))  # what was said before this join belongs to its history
         channel = self._open(header.channel)  # the delivery may have cut its last member, and ended the channel
+        if header.uid in channel.members:
+            return False  # a member of this program has let somebody join, as it heard that
         member.uid = header.uid
         member.serial = next(self._serials)
         member.receives = header.receive
         member.channel = channel
         channel.add(member)
         self._member_count += 1
+        replay = None
         if header.receive:
-            member.replay(self._history.replay(channel.name, header.uid, header.history, header.since))
+            replay = self._history.replay(channel.name, header.uid, header.history, header.since)
         frame = encode_message(header.replay, is_binary=False)
-        # Alone: members of this program may have said something while they heard the last delivery, or this history.
+        # Alone: members of this program may have said something while they heard the last delivery.
         self._append(channel, [Message(frame, header.uid, member.serial, is_join=True)])
+        if replay is not None:
+            # Its end is fixed: it ends before the join frame. A member of this program may hear it at once, and answer.
+            member.replay(replay)
+        return True
 
     def publish(self, member: IMember, frames: Iterable[bytes]) -> None:
         """Take messages; they are delivered at the end of this turn. Ignored when the member has left."""

@@ -12,7 +12,7 @@ from mles_tx.protocol.closing import CloseReason, ProtocolViolation
 from mles_tx.protocol.frames import encode_message
 from mles_tx.protocol.header import make_header
 
-from .fakes import FakeMember, LateReplay, ListReplay, PromptReplay, header
+from .fakes import FakeMember, LateReplay, ListReplay, PromptReplay, header, hello
 
 
 def text(message: str) -> bytes:
@@ -150,6 +150,26 @@ class ReplayTests(LocalTestCase):
         self.assertEqual(self.heard[-1], "last")
         self.assertEqual(replay.pulls, 2)
 
+    def test_more_while_it_hears_what_waited(self) -> None:
+        """What is delivered because it lets somebody join, as it hears what has waited, comes behind all of that."""
+
+        def received(message: str | bytes) -> None:
+            self.heard.append(message)
+            if message == "a":
+                self.fake("bob")
+
+        other = self.fake("alice")
+        member = LocalMember(self.registry, received)
+        self.join(member)
+        replay = LateReplay([])
+        member.replay(replay)
+        for message in ("a", "b"):
+            self.registry.publish(other, [text(message)])
+        self.clock.advance(0)
+        self.registry.publish(other, [text("c")])
+        replay.answer()
+        self.assertEqual(self.heard, ["a", "b", "c"])
+
     def test_prompt(self) -> None:
         """A long history whose pieces are all there already is heard to its end."""
         frames = [text(str(number)) for number in range(3000)]
@@ -269,6 +289,29 @@ class EndTests(LocalTestCase):
         late = self.fake("bob", history=None)
         self.assertEqual(late.texts[-2:], ['{"uid":"local","channel":"example"}', "answer"])
 
+    def test_lets_another_join_while_it_hears_the_history(self) -> None:
+        """Likewise, when it lets somebody join before it has heard all: who joins is told that it came first."""
+        other = self.fake("alice")
+        for message in ("old", "older"):
+            self.registry.publish(other, [text(message)])
+        self.clock.advance(0)
+
+        def received(message: str | bytes) -> None:
+            self.heard.append(message)
+            if message == "old":
+                member.publish("answer")
+                invited.append(self.fake("bob", history=None))
+
+        invited: list[FakeMember] = []
+        member = LocalMember(self.registry, received)
+        self.join(member, history=9)
+        self.clock.advance(0)
+        self.assertEqual(self.heard, ["old", "older"])
+        self.assertEqual((other.turns, invited[0].texts[-2:]), ([["answer"]], [hello("local").decode(), "answer"]))
+        self.assertEqual(
+            self.fake("carol", history=None).texts[-3:], [hello("local").decode(), "answer", hello("bob").decode()]
+        )
+
     def test_answer_to_what_a_join_has_delivered(self) -> None:
         """Likewise, when somebody else joins in the turn in which it hears something it answers to."""
         other = self.fake("alice")
@@ -308,6 +351,63 @@ class EndTests(LocalTestCase):
         member.close(CloseReason.SERVER_STOPPING)
         self.assertIsNone(member.channel)
 
+    def test_again_while_it_hears(self) -> None:
+        """Who leaves and joins again as it hears a message hears the rest once, as history: not from before as well."""
+        rest = ["b", "c"]
+
+        def received(message: str | bytes) -> None:
+            self.heard.append(message)
+            if message == "a":
+                member.leave()
+                self.join(member, history=2)
+
+        other = self.fake("alice")
+        member = LocalMember(self.registry, received)
+        self.join(member)
+        for message in ("a", *rest):
+            self.registry.publish(other, [text(message)])
+        self.clock.advance(0)
+        self.assertEqual(self.heard, ["a", *rest])
+
+    def test_again_while_another_hears(self) -> None:
+        """Likewise when it is another one that hears the message first, and when it joins another channel."""
+        other = self.fake("alice")
+        for channel, heard in (("example", ["a"]), ("elsewhere", [])):
+            member = self.member()
+
+            def received(message: str | bytes, member: LocalMember = member, channel: str = channel) -> None:
+                member.leave()
+                self.join(member, "local", channel, history=1)
+
+            first = LocalMember(self.registry, received)
+            self.join(first, "first")
+            self.join(member)
+            self.registry.publish(other, [text("a")])
+            self.clock.advance(0)
+            self.assertEqual(self.heard, heard)
+            first.leave()
+            member.leave()
+            self.heard.clear()
+
+    def test_again_while_it_hears_what_waited(self) -> None:
+        """Likewise with what has come while its history was late."""
+
+        def received(message: str | bytes) -> None:
+            self.heard.append(message)
+            if message == "a":
+                member.leave()
+                self.join(member)
+
+        member = LocalMember(self.registry, received)
+        self.join(member)
+        replay = LateReplay([text("old")])
+        member.replay(replay)
+        member.write(text("a"))
+        member.write(text("b"))
+        replay.answer()
+        replay.answer()
+        self.assertEqual(self.heard, ["old", "a"])
+
     def test_uid_is_taken(self) -> None:
         """While it is a member nobody else gets its uid; once it has left, the uid is free."""
         member, other = self.member(), self.member()
@@ -318,6 +418,17 @@ class EndTests(LocalTestCase):
         member.leave()
         self.join(other)
         self.assertEqual(list(self.registry.members), [other])
+
+    def test_uid_is_taken_at_the_last_moment(self) -> None:
+        """Whoever is let in as somebody hears what a join delivers has the uid, and who was about to join has not."""
+        other = self.fake("alice")
+        member = LocalMember(self.registry, lambda message: self.join(first, "zoe"))
+        first, second = self.member(), self.member()
+        self.join(member)
+        self.registry.publish(other, [text("come")])
+        joining = maybeDeferred(self.registry.join, make_header("zoe", "example"), second)
+        self.assertIs(self.failureResultOf(joining, ProtocolViolation).value.reason, CloseReason.UID_TAKEN)
+        self.assertEqual((list(self.registry.members), self.registry.member_count), ([other, member, first], 3))
 
     def test_again(self) -> None:
         """Who has left can join again, elsewhere, with another uid."""

@@ -72,12 +72,18 @@ class NodeMachine(RuleBasedStateMachine):
             more["receive"] = False
         self.world.ask(self.world.open(), uid, channel, **more)
 
-    @rule(uid=_UIDS, channel=_CHANNELS, reaction=st.sampled_from(("", "leave", "echo", "invite", "invite")))
-    def join_locally(self, uid: str, channel: str, reaction: str) -> None:
-        """A member that is part of the program joins."""
-        peer = self.world.ask_locally(uid, channel)
+    @rule(
+        uid=_UIDS,
+        channel=_CHANNELS,
+        reaction=st.sampled_from(("", "leave", "echo", "invite", "invite")),
+        to_history=st.booleans(),
+    )
+    def join_locally(self, uid: str, channel: str, reaction: str, to_history: bool) -> None:
+        """A member that is part of the program joins, and reacts to its history, or to what is said behind it."""
+        peer = self.world.ask_locally(uid, channel, reaction if to_history else "")
         self.world.settle()
-        peer.reaction = reaction
+        if not to_history:
+            peer.reaction = reaction
 
     @rule(uids=st.permutations(("ann", "bob", "eve")), channel=_CHANNELS)
     def join_together(self, uids: list[str], channel: str) -> None:
@@ -168,6 +174,18 @@ class NodeMachine(RuleBasedStateMachine):
         peer = self.world.open()
         peer.stop_reading()
         self.world.ask(peer, uid, "a")
+
+    @precondition(lambda self: any(map(_is_behind, self.world.peers)))
+    @rule(who=_WHO, pieces=st.integers(0, 2))
+    def want_the_uid_of_who_is_behind(self, who: int, pieces: int) -> None:
+        """Somebody wants to be a member that has not taken everything, and may take some of it then."""
+        holder = self.one_of(who, _is_behind)
+        self.world.pass_time(0.5)
+        if holder.is_member:
+            self.world.ask(self.world.open(), holder.speaker.uid, holder.speaker.channel)
+            for _ in range(pieces):
+                self.world.pass_time(0.5)
+                holder.take_a_bit()
 
     @precondition(lambda self: any(map(_reads, self.world.peers)))
     @rule(who=_WHO)
@@ -288,3 +306,7 @@ def _reads(peer: Participant) -> bool:
 
 def _does_not_read(peer: Participant) -> bool:
     return isinstance(peer, Peer) and not peer.reads and peer.reason is None
+
+
+def _is_behind(peer: Participant) -> bool:
+    return isinstance(peer, Peer) and peer.is_member and peer.blocked_at is not None

@@ -100,7 +100,7 @@ class Peer(Participant, FakeTransport):
         said_close: whether it has begun the closing handshake.
         close_frame: code and text of the server's close frame.
         blocked_at: since when it has taken nothing although something was there; None: it takes what comes.
-        was_behind_at: since when it had taken nothing when it last took something; None: it was not behind.
+        took: whenever it took what had waited, since when it had, and when that was.
         waited_before: bytes of live frames it had not taken when the last ones were added.
         largest_write: bytes of live frames that were added at once, at most.
         opened_at: when it has connected.
@@ -112,7 +112,7 @@ class Peer(Participant, FakeTransport):
         self.world = world
         self.said_close = False
         self.blocked_at: float | None = None
-        self.was_behind_at: float | None = None
+        self.took: list[tuple[float, float]] = []
         self.waited_before = self.largest_write = 0
         self.close_frame: tuple[int, str] | None = None
         self.ended_at = 0.0
@@ -164,7 +164,9 @@ class Peer(Participant, FakeTransport):
 
     def _took(self) -> None:
         self.signed_at = self.world.clock.seconds()
-        self.was_behind_at, self.blocked_at = self.blocked_at, None
+        if self.blocked_at is not None:
+            self.took.append((self.blocked_at, self.signed_at))
+            self.blocked_at = None
 
     def write(self, data: bytes) -> None:
         super().write(data)
@@ -229,8 +231,6 @@ class LocalPeer(Participant):
 
     def _received(self, message: str | bytes) -> None:
         self.heard.append(message if isinstance(message, bytes) else message.encode())
-        if self.reaction == "invite" and not self.is_replayed:
-            return  # it answers what is said, not what was
         reaction, self.reaction = self.reaction, ""
         if reaction == "leave":
             self.leave()

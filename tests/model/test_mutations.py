@@ -9,12 +9,16 @@ from mles_tx.channels.local import LocalMember
 from mles_tx.channels.member import Outbox
 from mles_tx.protocol.session import Session
 from mles_tx.stores.saver import Saver
+from mles_tx.transport import connection
+from mles_tx.transport.connection import MlesConnection
 
 from .machine import MemoryMachine, NodeMachine
 from .running import USUAL, MachineTestCase
 
 #: Nearly always a few hundred are enough.
 _MOST_STEPS = 20_000
+
+_probe_ended: Any = MlesConnection._probe_ended
 
 _QUICK = settings(USUAL, phases=[Phase.generate], verbosity=Verbosity.quiet)
 
@@ -96,3 +100,13 @@ class MutationTests(MachineTestCase):
 
         self.patch(Channel, "fan_out", mutated)
         self.find(MemoryMachine)
+
+    def test_too_little_time_for_a_sign_of_life(self) -> None:
+        """Whoever holds a uid is replaced when it has not answered within two of its three seconds."""
+        self.patch(connection, "PROBE_SECONDS", 2.0)
+        self.find(MemoryMachine, *self.files)
+
+    def test_what_is_taken_is_no_sign_of_life(self) -> None:
+        """Whoever holds a uid is replaced although it takes what it was behind with."""
+        self.patch(MlesConnection, "_probe_ended", lambda holder, before: _probe_ended(holder, None))
+        self.find(MemoryMachine, *self.files)

@@ -16,7 +16,7 @@ from .peers import LocalPeer, Participant, Peer
 if TYPE_CHECKING:
     from .world import World
 
-__all__ = ["SETTINGS", "SLACK", "check", "may_be_ended"]
+__all__ = ["SETTINGS", "SLACK", "check", "may_be_ended", "same"]
 
 SETTINGS = Settings(ping_interval=8.0, max_missed_pongs=2, rate_limit=0)
 
@@ -142,14 +142,19 @@ def _uid_taken(world: "World", peer: Participant) -> bool:
 
 
 def _replaced(world: "World", peer: Participant) -> bool:
-    asked = [other.asked_at for other in world.peers if other is not peer and _same(other, peer)]
-    first = min((at for at in asked if at is not None), default=None)
+    assert peer.speaker is not None, f"{peer} never said who it is"
+    wanted = world.wanted.get((peer.speaker.uid, peer.speaker.channel))
     is_alive = peer.answers and peer.reads
-    if first is None or is_alive:
+    if wanted is None or is_alive:
         return False
-    # The system of a dead program takes a ping: a sign is to take what waited before somebody asked.
-    was_behind = isinstance(peer, Peer) and peer.was_behind_at is not None and peer.was_behind_at < first
-    return _waited(world, peer.signed_at if was_behind else peer.spoke_at, PROBE_SECONDS)
+    # The first of those who want its uid has it asked for a sign; who comes meanwhile waits for the same answer, also
+    # when the first has gone.
+    asked = max(wanted, peer.joined_at or 0.0)
+    signs = [asked, peer.spoke_at]
+    if isinstance(peer, Peer):
+        # The system of a dead program takes a ping: a sign is to take what waited before somebody asked.
+        signs += [at for since, at in peer.took if since < asked]
+    return _waited(world, max(signs), PROBE_SECONDS)
 
 
 def _ping_timeout(world: "World", peer: Participant) -> bool:
@@ -182,7 +187,7 @@ def _waited(world: "World", since: float, seconds: float) -> bool:
 
 
 def _holder(world: "World", peer: Participant) -> Participant | None:
-    return next((other for other in world.peers if other.is_member and other is not peer and _same(other, peer)), None)
+    return next((other for other in world.peers if other.is_member and other is not peer and same(other, peer)), None)
 
 
 _RIGHT: dict[CloseReason, Callable[["World", Participant], bool]] = {
@@ -202,6 +207,7 @@ _RIGHT: dict[CloseReason, Callable[["World", Participant], bool]] = {
 }
 
 
-def _same(one: Participant, other: Participant) -> bool:
+def same(one: Participant, other: Participant) -> bool:
+    """Whether both are, or want to be, the same member."""
     first, second = one.speaker, other.speaker
     return first is not None and second is not None and (first.uid, first.channel) == (second.uid, second.channel)

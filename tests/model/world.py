@@ -26,7 +26,7 @@ from mles_tx.transport.websocket import CLOSE_SECONDS
 from .expectation import Bounds, Histories, Said, Speaker
 from .peers import LocalPeer, Participant, Peer, WatchedConnection, WatchedReplay
 from .stores import Store
-from .verdicts import SETTINGS, SLACK, check, may_be_ended
+from .verdicts import SETTINGS, SLACK, check, may_be_ended, same
 
 __all__ = ["World"]
 
@@ -129,6 +129,9 @@ class World:
         self.peers: list[Participant] = []
         self.gone = deque[Participant](maxlen=4)  #: who has left lately
         self.unflushed: set[str] = set()  #: channels on which something waits for the end of the turn
+        self.wanted: dict[
+            tuple[str, str], float
+        ] = {}  #: since when somebody waits for a uid of a channel, with no pause
         self.numbers = 0
         self.sent = self.received = 0
         self.closed: Counter[str] = Counter()
@@ -151,18 +154,17 @@ class World:
         """It sends its first frame."""
         fields = {"uid": uid, "channel": channel}
         peer.receives = more.get("receive", True)
-        peer.asked_at = self.clock.seconds()
         self._introduce(peer, uid, channel, json.dumps(fields, separators=(",", ":")).encode())
         payload = json.dumps({**fields, **more}).encode()
         if not more:
             payload = json.dumps(fields, separators=(",", ":")).encode()
         peer.say(payload)
 
-    def ask_locally(self, uid: str, channel: str) -> LocalPeer:
-        """A member of the program joins."""
+    def ask_locally(self, uid: str, channel: str, reaction: str = "") -> LocalPeer:
+        """A member of the program joins, and may react to its history."""
         peer = LocalPeer(f"l{len(self.peers)}", self)
+        peer.reaction = reaction
         self.peers.append(peer)
-        peer.asked_at = self.clock.seconds()
         header = make_header(uid, channel)
         self._introduce(peer, uid, channel, header.replay)
 
@@ -184,6 +186,16 @@ class World:
     def _introduce(self, peer: Participant, uid: str, channel: str, join_frame: bytes) -> None:
         peer.speaker = Speaker(uid, channel)
         peer.speaker.under_way.append(Said(join_frame, peer.speaker, None, is_join=True))
+        peer.asked_at = self.clock.seconds()
+        self.wanted.setdefault((uid, channel), peer.asked_at)
+
+    def _answered(self, peer: Participant) -> None:
+        """It does not wait to be let in any more; its uid is not wanted any more, unless somebody else waits for it."""
+        peer.asked_at = None
+        if peer.speaker is not None and not any(
+            same(peer, other) and other.asked_at is not None for other in self.peers
+        ):
+            self.wanted.pop((peer.speaker.uid, peer.speaker.channel), None)
 
     def say(self, peer: Participant, count: int, extra: int = 0, binary: bool = False, is_answer: bool = False) -> None:
         """It says something new, so often, in one piece; an answer may come while somebody else joins."""
@@ -361,7 +373,7 @@ class World:
                 assert may_be_ended(self, peer), f"{peer} was ended: {peer.reason.label}"
         if not peer.joined and peer.speaker is not None:
             peer.speaker.under_way.clear()
-        peer.asked_at = None
+        self._answered(peer)
 
     @property
     def occupied(self) -> set[str]:
@@ -374,7 +386,7 @@ class World:
         for peer in self.peers:
             if peer.joined_at is None and peer.joined:
                 peer.joined_at = self.clock.seconds()
-                peer.asked_at = None
+                self._answered(peer)
                 self.received += len(peer.early)
                 self._by_serial[peer.member.serial] = peer
 
