@@ -50,7 +50,6 @@ class Stay:
         after: the place behind which it has to begin; what it had before.
         heard: what it has got and was not looked at yet.
         place: that of the last message which was looked at; -1: none was.
-        last_other: that of the last one by somebody else.
         said: how many messages it has said.
         faults: what was wrong.
     """
@@ -61,7 +60,6 @@ class Stay:
     after: int = -1
     heard: deque[Name] = field(default_factory=deque)
     place: int = -1
-    last_other: int = -1
     said: int = 0
     faults: list[str] = field(default_factory=list)
     number: int = 0
@@ -80,8 +78,6 @@ class Stay:
             else:
                 self._missed(range(self.place + 1, place))
             self.place = max(self.place, place)
-            if message[0] // 1000 != self.talker // 1000:
-                self.last_other = self.place
 
     def _begins(self, place: int) -> None:
         if place <= self.after:

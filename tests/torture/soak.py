@@ -89,7 +89,7 @@ class Soak:
         self._talkers = 0
         self._crowd = Crowd()
         self._guests: list[Guest] = []
-        self._gone: list[tuple[str, Channel, list[bytes], int, int]] = []  # who may come back
+        self._gone: list[tuple[str, Channel, list[bytes], int]] = []  # who may come back
         self._stays: list[tuple[Stay, bool]] = []
         self._dead: list[Peer] = []
         self._witnesses: list[tuple[Channel, Peer]] = []
@@ -201,7 +201,7 @@ class Soak:
     def _close_books(self, guest: Guest, *, left: bool) -> None:
         self._guests.remove(guest)
         self._stays.append((guest.stay, left))
-        self._gone.append((guest.uid, guest.stay.channel, guest.recent[-8:], guest.stay.last_other, guest.stay.talker))
+        self._gone.append((guest.uid, guest.stay.channel, guest.recent[-8:], guest.stay.talker))
         del self._gone[:-50]
 
     # -- what members do
@@ -243,13 +243,21 @@ class Soak:
 
     def _come_back(self) -> None:
         if self._gone and len(self._guests) < self._most:
-            uid, channel, recent, last, talker = self._gone.pop(self._chance.randrange(len(self._gone)))
+            uid, channel, recent, talker = self._gone.pop(self._chance.randrange(len(self._gone)))
             since = {"since": [f"{digest(payload):016x}" for payload in recent]} if recent else {}
             # Nobody says more than a thousand times who he is.
-            # With many of its own in between, the first of these may be forgotten: then all is replayed, as documented.
-            places = [channel.place.get(_name_of(payload), 0) for payload in recent]
-            is_remembered = bool(places) and len(channel.order) - min(places) < _LIMIT // 2
-            self._enter(uid, channel, talker + 1, since, last if is_remembered else None)
+            self._enter(uid, channel, talker + 1, since, self._last(channel, recent))
+
+    def _last(self, channel: Channel, recent: list[bytes]) -> int | None:
+        """The place behind which somebody goes on who has heard these last; None: that cannot be told.
+
+        What the witness had not heard by then has a place by now, or nothing is known. With many of its own in between,
+        the first of them may be forgotten: then all is replayed, as documented.
+        """
+        places = [channel.place.get(_name_of(payload), -1) for payload in recent]
+        if not places or min(places) < 0 or len(channel.order) - min(places) >= _LIMIT // 2:
+            return None
+        return max(places)
 
     def _enter(self, uid: str, channel: Channel, talker: int, more: Mapping[str, Any], last: int | None = -1) -> None:
         heard = len(channel.order)
