@@ -6,11 +6,12 @@ import sqlite3
 import subprocess
 import time
 from contextlib import nullcontext, suppress
+from pathlib import Path
 
 from tests.integration.processes import free_port
 
 from .admin import metric, readiness
-from .peers import PATIENCE, Peer, fresh_name
+from .peers import PATIENCE, NoAnswer, Peer, fresh_name
 from .program import Option, Probe, Run, main
 
 KIB, MIB = 1024, 1024 * 1024
@@ -50,9 +51,15 @@ def fill_the_disk(run: Run) -> None:
             run.equal("the publisher is told", (alice.close or (0, ""))[0], 1013)
         else:
             run.equal("messages members have heard of each other", heard, said)
+        _fill_up(disk)
         full = time.monotonic() + PATIENCE
         while readiness(run.admin) != 503 and time.monotonic() < full:
-            time.sleep(0.2)
+            if strict:  # the last group has gone, and left room for a smaller one
+                with suppress(OSError, NoAnswer), Peer(run.target, fresh_name("late"), channel, history=0) as late:
+                    late.say(bytes(KIB))
+                    late.ended(1)
+            else:
+                time.sleep(0.2)
         run.equal("readiness while it is full", readiness(run.admin), 503)
         run.above("faults in its metrics", metric(run.admin, "mles_history_faults_total"), 0)
         subprocess.run(["mount", "-o", f"remount,size={run.megabytes * 8}m", str(disk)], check=True)
@@ -70,6 +77,13 @@ def fill_the_disk(run: Run) -> None:
     run.equal("messages heard that are in it", min(rows[0], heard), heard)
     database.close()
     run.no_faults()
+
+
+def _fill_up(disk: Path) -> None:
+    """Leave no room at all."""
+    with suppress(OSError), (disk / "filler").open("ab", buffering=0) as filler:
+        while filler.write(bytes(KIB)):
+            pass
 
 
 PROBE = Probe(
