@@ -355,6 +355,33 @@ class LeanTurnsTests(TwistedTurnsTests):
         self.assertEqual([end.notes for end in quiet], [[b"x"]] * 10)
         self.assertEqual((min(heard), max(heard), sum(heard)), (2, 3, 26))
 
+    def test_vanished_crowd(self) -> None:
+        """Who talks does not wait for those who have vanished, and these are let go meanwhile."""
+        self.patch(module, "_EVENTS", 8)
+        crowd, talker = [self.end() for _ in range(40)], self.end()
+        for end in crowd:
+            end.on_read = lambda: CONNECTION_LOST
+            end.peer.close()
+        for turns in range(1, 6):
+            talker.peer.send(b"x")
+            self.turn()
+            self.assertEqual(len(talker.notes), turns)
+            self.assertEqual(sum(ConnectionLost in end.notes for end in crowd), 7 * turns)
+
+    def test_vanished_among_talkers(self) -> None:
+        """However much the others have to say, those who have vanished are let go in the end."""
+        self.patch(module, "_EVENTS", 8)
+        crowd, talkers = [self.end() for _ in range(4)], [self.end() for _ in range(20)]
+        for talker in talkers:
+            talker.on_read = lambda talker=talker: talker.peer.send(b"y") and None
+            talker.peer.send(b"x")
+        for end in crowd:
+            end.on_read = lambda: CONNECTION_LOST
+            end.peer.close()
+        for _ in range(4):
+            self.turn()
+        self.assertTrue(all(ConnectionLost in end.notes for end in crowd))
+
 
 class OtherReactorsTests(SynchronousTestCase):
     """Reactors that are not epoll's own."""
