@@ -28,6 +28,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 _MARK = "\0"
 _COVERAGE = "--coverage"
 
+#: Folders whose tests take long.
+_LONG = ("integration", "model", "torture")
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -62,8 +65,8 @@ def coverage_of_tests(*, one_of_many: bool = False) -> coverage.Coverage:
 def modules_of(names: Iterable[str]) -> list[str]:
     """The modules of tests below packages, and all other names as they are.
 
-    What starts real servers comes first and what is large before what is small, so that no process is left alone with
-    something long at the end.
+    What starts real servers or takes thousands of steps comes first, and what is large before what is small, so that no
+    process is left alone with something long at the end.
     """
     found: dict[str, tuple[bool, int]] = {}
     for name in names:
@@ -71,7 +74,7 @@ def modules_of(names: Iterable[str]) -> list[str]:
         paths = sorted(folder.rglob("test_*.py")) if folder.is_dir() else []
         for path in paths:
             module = ".".join(path.relative_to(_ROOT).with_suffix("").parts)
-            found[module] = ("integration" in module, path.stat().st_size)
+            found[module] = (any(f".{name}." in module for name in _LONG), path.stat().st_size)
         if not paths:
             found[name] = (True, 0)
     return sorted(found, key=lambda name: found[name], reverse=True)
