@@ -48,19 +48,20 @@ def lean_turns(reactor: Any) -> None:
 
 
 class _Queue:
-    """Who waits, and who was served, while there is more than a turn takes."""
+    """Who waits, and who was served, while there is more than a turn takes.
+
+    Attributes:
+        served: descriptors, who was served last is last; empty: there is no more than a turn takes.
+    """
 
     def __init__(self) -> None:
-        # Descriptors: who has waited longest is first, who was served last is last.
-        self._waiting: dict[int, None] = {}
-        self._served: dict[int, None] = {}
-        self.is_used = False
+        self._waiting: dict[int, None] = {}  # who has waited longest is first
+        self.served: dict[int, None] = {}
 
     def choose(self, events: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """What is handled in this turn of what there is; the rest waits."""
-        self.is_used = True
         gone = [(number, event) for number, event in events if event & _GONE]
-        ready, served = {number: event for number, event in events if not event & _GONE}, self._served
+        ready, served = {number: event for number, event in events if not event & _GONE}, self.served
         self._waiting.update((number, None) for number in ready if number not in served)
         waiting = [number for number in self._waiting if number in ready]
         again = [number for number in served if number in ready]
@@ -75,9 +76,8 @@ class _Queue:
 
     def clear(self) -> None:
         """There is no more than a turn takes."""
-        self.is_used = False
         self._waiting.clear()
-        self._served.clear()
+        self.served.clear()
 
 
 def _lean_iteration(reactor: Any) -> Callable[[float | None], None]:
@@ -90,7 +90,7 @@ def _lean_iteration(reactor: Any) -> Callable[[float | None], None]:
         if len(events) == _EVENTS:
             # The kernel tells of the first ones again, behind the others.
             events = queue.choose(list(dict([*events, *poll(0, _MOST)]).items()))
-        elif queue.is_used:
+        elif queue.served:
             queue.clear()
         for number, event in events:
             selectable = selectables.get(number)
