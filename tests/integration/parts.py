@@ -1,8 +1,11 @@
 """Programs of others that the tests need, from the system or, where that may be, fetched for this run."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +17,14 @@ __all__ = ["debian_libraries", "debian_program", "installed_program", "shared_li
 
 #: Where programs are, also those that only root usually runs.
 _FOLDERS = ("usr/bin", "usr/sbin")
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keep other processes of the tests waiting: they would find half a program, or the list of packages locked."""
+    with Path(__file__).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def debian_program(package: str, name: str, *more: str) -> Path:
@@ -37,6 +48,7 @@ def debian_program(package: str, name: str, *more: str) -> Path:
 
 
 @cache
+@_one_at_a_time()
 def installed_program(package: str, name: str) -> Path:
     """A program of a Debian package that needs too much else to be unpacked somewhere: root installs it for good.
 
@@ -81,6 +93,7 @@ def debian_libraries(*packages: str) -> str:
 
 
 @cache
+@_one_at_a_time()
 def _unpacked(package: str, *more: str) -> Path | str:
     """Where a package was unpacked, with more of them; or why it was not, which is found out once."""
     if not shutil.which("apt-get") or not shutil.which("dpkg"):

@@ -373,16 +373,20 @@ class DrainTests(IntegrationTestCase):
     def test_spread(self) -> None:
         """Everybody is told to come back, one after another; who is not told yet goes on hearing the others."""
         server = self.start_server(*SECURE, "--drain", "3", "--rate-limit", "0")
-        speaker = self.member(server, "speaker", history=0)
+        # Anybody may be the first that is told: one speaker might say nothing.
+        speakers = {uid: self.member(server, uid, history=0) for uid in "abcde"}
         members = [self.member(server, f"member-{number}", history=0) for number in range(200)]
         server.signal(signal.SIGTERM)
 
-        async def speak() -> Ended:
+        async def talk(uid: str) -> None:
             with contextlib.suppress(ConnectionClosed):
                 for number in itertools.count(1):
-                    await speaker.connection.send(str(number))
-                    await asyncio.sleep(0.01)
-            return await follow(speaker)
+                    await speakers[uid].connection.send(f"{uid}{number}")
+                    await asyncio.sleep(0.05)
+
+        async def speak(uid: str) -> Ended:
+            end, _ = await asyncio.gather(follow(speakers[uid]), talk(uid))
+            return end
 
         async def follow(member: Member) -> Ended:
             heard = []
@@ -393,13 +397,16 @@ class DrainTests(IntegrationTestCase):
                 code = None if closed.rcvd is None else (closed.rcvd.code, closed.rcvd.reason)
                 return Ended(code, time.monotonic(), heard)
 
-        ended = together([speak(), *(follow(member) for member in members)])
+        ended = together([*(follow(member) for member in members), *map(speak, speakers)])
         self.assertEqual({end.told for end in ended}, {(1012, "server is restarting")})
         first, last = min(end.at for end in ended), max(end.at for end in ended)
         self.assertGreater(last - first, 1)
-        for end in ended[1:]:
-            self.assertEqual(end.heard, [str(number + 1) for number in range(len(end.heard))])
-        self.assertGreater(len({len(end.heard) for end in ended[1:]}), 3)
+        listeners = ended[: len(members)]
+        for end in listeners:
+            for uid in speakers:
+                heard = [message for message in end.heard if str(message).startswith(uid)]
+                self.assertEqual(heard, [f"{uid}{number + 1}" for number in range(len(heard))])
+        self.assertGreater(len({len(end.heard) for end in listeners}), 3)
         self.assertEqual(server.wait(WAIT), -signal.SIGTERM)
         self.assert_no_faults(server)
 

@@ -16,7 +16,7 @@ import brotli
 from tests.web.sitefiles import SECRET, SiteFilesTestCase
 from tests.web.test_files import NOT_SERVED
 
-from .parts import debian_program, shared_libraries
+from .parts import debian_program, installed_program, shared_libraries
 from .processes import WAIT, Server, server_environ
 from .support import SECURE, IntegrationTestCase
 
@@ -261,7 +261,7 @@ class BrowserTests(SitesTestCase):
 
     def test_page(self) -> None:
         """Chromium runs the compressed script, reads the JSON, and isolates the page."""
-        chromium = debian_program("chromium", "chromium")
+        chromium = installed_program("chromium", "chromium")
         self.write("localhost/index.html", PAGE)
         self.write("localhost/app.3f2a9c1b.js", SCRIPT)
         self.write("localhost/data.json", json.dumps({"said": "hello", "more": "x" * 2000}).encode())

@@ -18,22 +18,12 @@ from mles_tx.protocol.header import MAX_MESSAGE_BYTES
 from mles_tx.testing import MemoryServer
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError
+from tests.descriptors import descriptors
 from tests.wire import Frame, client_frame, close_of, header, read_frames, upgrade
 
 from .clients import Client, dial, get, reactor
 
 NODES = 100
-
-
-def _descriptors() -> list[str]:
-    """What this process has open."""
-    found = []
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            found.append(str(entry.readlink()))
-        except FileNotFoundError:
-            continue  # the one for this look
-    return sorted(found)
 
 
 class RunTests(TestCase):
@@ -162,11 +152,11 @@ class RunTests(TestCase):
         other = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(other.close)
         port = other.getsockname()[1]
-        before = _descriptors()
+        before = descriptors()
         failed = run(ServerConfig(port=port), reactor)
         error = self.failureResultOf(failed, BindError).value
         self.assertIn(f"127.0.0.1:{port}: another program listens there", str(error))
-        self.assertEqual(_descriptors(), before)
+        self.assertEqual(descriptors(), before)
 
     async def test_no_certificate(self) -> None:
         """When its certificate cannot be read the Deferred fails, and names the file."""
@@ -178,15 +168,15 @@ class RunTests(TestCase):
         """When a certificate of our own cannot be kept the Deferred fails, and its sockets are closed."""
         path = Path(self.mktemp())
         path.write_text("a file")
-        before = _descriptors()
+        before = descriptors()
         config = ServerConfig(domains=("localhost",), port=0, interfaces=("127.0.0.1",), cache=path)
         self.failureResultOf(run(config, reactor), CertificateError)
-        self.assertEqual(_descriptors(), before)
+        self.assertEqual(descriptors(), before)
 
     async def test_nothing_is_left(self) -> None:
         """A hundred servers, with members, started and stopped leave no timer, reader, thread or descriptor behind."""
         await (await run(ServerConfig(port=0), reactor)).shutdown()  # what is made once in a process is made now
-        threads, descriptors = threading.enumerate(), _descriptors()
+        threads, before = threading.enumerate(), descriptors()
         calls, readers, writers = (
             set(get()) for get in (reactor.getDelayedCalls, reactor.getReaders, reactor.getWriters)
         )
@@ -207,7 +197,7 @@ class RunTests(TestCase):
         self.assertEqual(set(reactor.getReaders()), readers)
         self.assertEqual(set(reactor.getWriters()), writers)
         self.assertEqual(threading.enumerate(), threads)
-        self.assertEqual(_descriptors(), descriptors)
+        self.assertEqual(descriptors(), before)
 
     async def test_two_servers(self) -> None:
         """Two servers in one process share neither channels nor metrics, and one ends without the other."""
@@ -232,9 +222,9 @@ class RunTests(TestCase):
 
     async def test_mounted_without_port(self) -> None:
         """A server without a port opens none."""
-        before = _descriptors()
+        before = descriptors()
         await self.start(listen=False)
-        self.assertEqual(_descriptors(), before)
+        self.assertEqual(descriptors(), before)
 
 
 class SpeakTests(SynchronousTestCase):

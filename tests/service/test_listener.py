@@ -21,6 +21,7 @@ from mles_tx.transport.certificates.names import names_of
 from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.port import BindError, has_ipv6
 from mles_tx.web.routes import Route
+from tests.descriptors import descriptors
 from tests.protocol.proxyheaders import LOCAL, v1, v2
 from tests.transport.certificates.making import make
 from tests.transport.fakes import FakeTransport
@@ -521,13 +522,13 @@ class SecureServerTests(ServerTestCase):
         cache = self.write("file", b"") / "cache"
         config = ServerConfig(domains=("localhost",), interfaces=("127.0.0.1",), port=0, cache=cache)
         service = MlesService(config, reactor)
-        before = set(Path("/proc/self/fd").iterdir())
+        before = descriptors()
         service.privilegedStartService()
         error = self.assertRaises(CertificateError, service.startService)
         self.assertEqual(str(error), f"--cache {cache}: Not a directory; give a directory that can be written to")
         self.assertEqual(service.listener.addresses, [])
         await service.stopService()
-        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
+        self.assertEqual(descriptors(), before)
         parts = (service, service.channels, service.certificates, service.listener, service.housekeeping)
         self.assertEqual([part.running for part in parts], [0, 0, 0, 0, 0])
 
@@ -570,7 +571,7 @@ class OwnCertificateTests(ServerTestCase):
         """A file that cannot be used is told before anything is bound, with its option."""
         chain, key = self.files(make("example.org"), "one")
         missing = self.directory / "missing.pem"
-        before = set(Path("/proc/self/fd").iterdir())
+        before = descriptors()
         for pair, message in (
             ((missing, key), f"--certificate {missing}: No such file or directory; give a file that can be read"),
             ((chain, missing), f"--private-key {missing}: No such file or directory; give a file that can be read"),
@@ -580,7 +581,7 @@ class OwnCertificateTests(ServerTestCase):
             service = MlesService(config, reactor)
             error = self.assertRaises(CertificateError, service.privilegedStartService)
             self.assertEqual(str(error), message)
-        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
+        self.assertEqual(descriptors(), before)
 
     async def test_expired(self) -> None:
         """An expired certificate is served, better than none, and the operator is warned."""

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,16 +20,12 @@ from mles_tx.transport.door import Door
 from mles_tx.transport.doors import DoorFactory
 from mles_tx.transport.inherited import InheritedSockets, SystemdSocket
 from mles_tx.transport.port import BindError, ListeningPort
+from tests.descriptors import descriptors
 from tests.transport.fakes import FakeTransport
 
 from .servers import occupied
 
 CONFIG = ServerConfig(domains=("localhost",), interfaces=("127.0.0.1",))
-
-
-def descriptors() -> set[Path]:
-    """What this process has open."""
-    return set(Path("/proc/self/fd").iterdir())
 
 
 class Service(PortService):

@@ -1,6 +1,5 @@
 """The redirect port: with real sockets on loopback, and on a clock."""
 
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -16,6 +15,7 @@ from mles_tx.transport import port
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.doors import HEAD_SECONDS
 from mles_tx.transport.port import BindError, has_ipv6
+from tests.descriptors import descriptors
 from tests.transport.fakes import FakeTransport
 from tests.wire import upgrade
 
@@ -25,11 +25,6 @@ from .servers import occupied
 CONFIG = ServerConfig(domains=("localhost", "chat.test"), interfaces=("127.0.0.1",))
 
 CHALLENGE = "/.well-known/acme-challenge/"
-
-
-def descriptors() -> set[Path]:
-    """What this process has open."""
-    return set(Path("/proc/self/fd").iterdir())
 
 
 class RedirectListenerTests(TestCase):

@@ -24,6 +24,7 @@ from mles_tx.transport.certificates.pairs import CertificateError
 from mles_tx.transport.connection import Settings
 from mles_tx.transport.origins import ListedOrigins, any_origin, pages_of_this_machine
 from mles_tx.transport.port import BindError
+from tests.descriptors import descriptors
 from tests.transport.certificates.making import listen, make
 from tests.transport.fakes import FakeTransport
 from tests.wire import client_frame, close_of, header, read_frames, split_answer, upgrade
@@ -135,10 +136,10 @@ class MlesServiceTests(ServerTestCase):
     async def test_stopped_before_it_was_started(self) -> None:
         """A server that has bound its port and is never started lets it go when it is stopped."""
         service = MlesService(ServerConfig(port=0, cache=self.cache), reactor)
-        before = set(Path("/proc/self/fd").iterdir())
+        before = descriptors()
         service.privilegedStartService()
         await service.stopService()
-        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
+        self.assertEqual(descriptors(), before)
 
     def test_nothing_left_after_a_failed_start(self) -> None:
         """A server that could not be started leaves no timer once it is stopped."""
@@ -258,13 +259,13 @@ class CertificateTests(ServerTestCase):
         config = ServerConfig(
             domains=("localhost",), interfaces=("127.0.0.1",), port=0, redirect_port=port, cache=self.cache
         )
-        before = set(Path("/proc/self/fd").iterdir())
+        before = descriptors()
         service = MlesService(config, reactor)
         error = self.assertRaises(BindError, service.privilegedStartService)
         self.assertIn(f"cannot listen on 127.0.0.1:{port}: another program listens there", str(error))
         self.assertIn("another --redirect-port", str(error))
         await service.stopService()
-        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
+        self.assertEqual(descriptors(), before)
 
     def test_abort(self) -> None:
         """Who does not want to wait any longer cuts off also those on the redirect port."""

@@ -14,6 +14,7 @@ from mles_tx.transport.inherited import (
     systemd_socket,
 )
 from mles_tx.transport.port import has_ipv6
+from tests.descriptors import descriptors
 
 #: Where the sockets are put: above what the tests themselves have open.
 FIRST = 300
@@ -117,10 +118,10 @@ class InheritedSocketsTests(SynchronousTestCase):
 
     def assert_refused(self, sockets: InheritedSockets, message: str, *texts: str) -> None:
         """These cannot be had, and nothing has been opened or taken."""
-        left, before = sockets.left_over(), set(Path("/proc/self/fd").iterdir())
+        left, before = sockets.left_over(), descriptors()
         error = self.assertRaises(InheritError, self.take, sockets, *texts)
         self.assertEqual(str(error), message)
-        self.assertEqual((sockets.left_over(), set(Path("/proc/self/fd").iterdir())), (left, before))
+        self.assertEqual((sockets.left_over(), descriptors()), (left, before))
 
     def test_by_index(self) -> None:
         """By its place, also when none has a name."""

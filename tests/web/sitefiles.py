@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mles_tx.web.files import SiteFiles
 from mles_tx.web.hosts import make_site
+from tests.descriptors import descriptors
 
 from .asking import Reply, WebTestCase, get
 
@@ -106,4 +107,4 @@ class SiteFilesTestCase(WebTestCase):
 
     def descriptors(self) -> int:
         """How many descriptors this process has."""
-        return len(list(Path("/proc/self/fd").iterdir()))
+        return len(descriptors())

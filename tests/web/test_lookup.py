@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mles_tx.web import lookup
 from mles_tx.web.lookup import Found, Root, Stamp, open_regular
+from tests.descriptors import descriptors
 
 
 class LookupTestCase(SynchronousTestCase):
@@ -173,9 +174,9 @@ class OpenTests(LookupTestCase):
 
     def assert_closed(self, found: Found) -> None:
         """It cannot be opened, and nothing stays open."""
-        before = set(Path("/proc/self/fd").iterdir())
+        before = descriptors()
         self.assertRaises(OSError, open_regular, found)
-        self.assertEqual(set(Path("/proc/self/fd").iterdir()), before)
+        self.assertEqual(descriptors(), before)
 
     def test_open(self) -> None:
         """A file that is as it was is opened, and no program that is started gets it."""
