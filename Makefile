@@ -16,8 +16,7 @@ RUN ?=
 # What `make test-lowest` runs: all that needs neither processes nor services.
 UNITS ?= $(addprefix tests.,bench channels cli fuzz model protocol service stores test_metrics test_testing transport web)
 
-# What `make fuzz` tries, for example ARGS="--target header --seconds 600".
-# What `make test` runs, for example TESTS=tests.protocol. The coverage floor holds for all of them.
+# What `make test` runs, for example TESTS=tests.protocol. The coverage floor holds for all of the unit tests.
 TESTS ?= tests
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat

@@ -1,6 +1,6 @@
 """Runs the tests with trial and closes with their counts: ``python -m tests [NAME ...]``.
 
-Several modules are run at a time (`tests/jobs.py`). All of the tests run under coverage, and have to reach its floor.
+Several modules are run at a time (`tests/jobs.py`). When all are, the unit tests have to reach the floor of coverage.
 With ``CI=true`` in the environment a skipped test is a failed run: there, every part is to be had.
 """
 

@@ -4,6 +4,9 @@ Many tests wait for real servers, so that there are more processes than processo
 names and prints what comes back. A process (``python -m tests.jobs``) reads names, one a line, and runs what they stand
 for with trial as one run. It prints as trial does, and in between what is for `run` alone, behind a NUL up to the end
 of the line: `null` when it wants a name, and last its counts.
+
+Coverage is that of the unit tests, and they run in processes of their own: it doubles what a test costs, and adds
+nothing where real servers run in other processes, or where a model takes thousands of steps through what has been seen.
 """
 
 import json
@@ -28,7 +31,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _MARK = "\0"
 _COVERAGE = "--coverage"
 
-#: Folders whose tests take long.
+#: Folders whose tests start real servers, or take thousands of steps.
 _LONG = ("integration", "model", "torture")
 
 
@@ -62,6 +65,10 @@ def coverage_of_tests(*, one_of_many: bool = False) -> coverage.Coverage:
     )
 
 
+def _is_long(name: str) -> bool:
+    return any(f".{folder}." in name for folder in _LONG)
+
+
 def modules_of(names: Iterable[str]) -> list[str]:
     """The modules of tests below packages, and all other names as they are.
 
@@ -74,7 +81,7 @@ def modules_of(names: Iterable[str]) -> list[str]:
         paths = sorted(folder.rglob("test_*.py")) if folder.is_dir() else []
         for path in paths:
             module = ".".join(path.relative_to(_ROOT).with_suffix("").parts)
-            found[module] = (any(f".{name}." in module for name in _LONG), path.stat().st_size)
+            found[module] = (_is_long(module), path.stat().st_size)
         if not paths:
             found[name] = (True, 0)
     return sorted(found, key=lambda name: found[name], reverse=True)
@@ -91,19 +98,37 @@ def run_here(test: unittest.TestSuite | None = None, names: Iterable[str] = ()) 
 
 
 def run(names: Iterable[str], jobs: int, *, cover: bool = False, output: TextIO | None = None) -> Counts:
-    """Run what the names stand for in `jobs` processes, each under coverage if wanted.
+    """Run what the names stand for in `jobs` processes at a time, the unit tests under coverage if wanted.
 
     A process that dies counts as one failure.
     """
-    waiting = iter(list(names))
-    printing = threading.Lock()
+    groups: list[tuple[Iterator[str], list[str]]] = []
+    waiting = list(names)
+    if cover:
+        groups.append((iter([name for name in waiting if _is_long(name)]), []))
+        waiting = [name for name in waiting if not _is_long(name)]
+    groups.append((iter(waiting), [_COVERAGE] if cover else []))
+    lock = threading.Lock()
     ended: list[Counts] = []
-    arguments = [sys.executable, "-u", "-m", "tests.jobs", *([_COVERAGE] if cover else [])]
 
-    def drive() -> None:
-        name = "nothing yet"
+    def show(*texts: str) -> None:
+        with lock:
+            print(*texts, sep="", end="", file=output, flush=True)
+
+    def take(waiting: Iterator[str]) -> str | None:
+        with lock:
+            return next(waiting, None)
+
+    def drive(waiting: Iterator[str], options: list[str]) -> None:
+        """Run what waits, as long as there is something, in a process."""
+        first = take(waiting)
+        if first is None:
+            return
+        name = first
         summary: list[str] | None = None
-        counts: Counts | None = None
+        counts = Counts(failed=1)
+        has_counted = False
+        arguments = [sys.executable, "-u", "-m", "tests.jobs", *options]
         with subprocess.Popen(
             arguments, cwd=_ROOT, env=os.environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as process:
@@ -113,16 +138,15 @@ def run(names: Iterable[str], jobs: int, *, cover: bool = False, output: TextIO 
                 if summary is not None:
                     summary.append(text)
                 elif text:
-                    with printing:
-                        print(text, end="", file=output, flush=True)
+                    show(text)
                 if not mark:
                     continue
                 ending = json.loads(said)
                 if ending is not None:
                     counts = Counts(ending["passed"], ending["failed"], tuple(map(tuple, ending["skipped"])))
+                    has_counted = True
                     continue
-                with printing:
-                    following = next(waiting, None)
+                following, first = first or take(waiting), None
                 if following is None:
                     summary = []
                     process.stdin.close()
@@ -130,13 +154,15 @@ def run(names: Iterable[str], jobs: int, *, cover: bool = False, output: TextIO 
                     name = following
                     process.stdin.write(f"{name}\n")
                     process.stdin.flush()
-        with printing:
-            print(*(summary or ()), sep="", end="", file=output, flush=True)
-            if counts is None:
-                print(f"a process ended with {process.returncode}; it ran {name}", file=output, flush=True)
-            ended.append(counts if counts is not None else Counts(failed=1))
+        show(*(summary or ()), "" if has_counted else f"a process ended with {process.returncode}; it ran {name}\n")
+        with lock:
+            ended.append(counts)
 
-    threads = [threading.Thread(target=drive) for _ in range(jobs)]
+    def drive_all() -> None:
+        for group in groups:
+            drive(*group)
+
+    threads = [threading.Thread(target=drive_all) for _ in range(jobs)]
     for thread in threads:
         thread.start()
     for thread in threads:
