@@ -94,6 +94,7 @@ class RedisHistory:
         self._patience = Patience(
             clock, lambda: link.call("PING"), lambda: self._backlog.oldest, self._go_alone, self._rely_again
         )
+        self._is_going_alone = False  # and is delivering what waits meanwhile
         self._faults = 0
         self._lost_told = 0
         self._told_at: float | None = None
@@ -154,12 +155,14 @@ class RedisHistory:
         if channel not in self._followed:
             self._follow(channel)
         self._own[channel][pending.number] = pending
-        if self._patience.is_late:
+        is_alone = self._patience.is_late and not self._is_going_alone
+        if is_alone:
             pending.is_delivered = True
-            self._listener.committed(channel, batch)
-        else:
+        elif not self._is_going_alone:
             self._patience.start(pending)
         self._backlog.add(pending)
+        if is_alone:  # last: who hears it may say something, which has the next number
+            self._listener.committed(channel, batch)
 
     def replay(self, channel: str, uid: str, history: int | None, since: Sequence[int]) -> IReplay:
         followed = self._followed.get(channel) or self._follow(channel)
@@ -346,13 +349,19 @@ class RedisHistory:
             self._log.warn("{name} does not answer in time: this server goes on alone", name=self._name)
         if self._link.is_up:
             self._faults += 1  # else it was counted when the link went down
-        waiting = [pending for own in self._own.values() for pending in own.values() if not pending.is_delivered]
-        for pending in sorted(waiting, key=lambda pending: pending.number):
-            pending.is_delivered = True
-            self._listener.committed(pending.channel, pending.batch)
+        self._is_going_alone = True
+        while waiting := self._undelivered():  # who hears it may say something, which is to come behind the rest
+            for pending in waiting:
+                pending.is_delivered = True
+                self._listener.committed(pending.channel, pending.batch)
+        self._is_going_alone = False
         for followed in list(self._followed.values()):
             followed.give_up()
         self._leases.give_up()
+
+    def _undelivered(self) -> list[Pending]:
+        waiting = [pending for own in self._own.values() for pending in own.values() if not pending.is_delivered]
+        return sorted(waiting, key=lambda pending: pending.number)
 
     def _rely_again(self) -> None:
         """Its answers come in time again."""

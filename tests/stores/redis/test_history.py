@@ -1,13 +1,14 @@
 """Tests of the history on Redis: the promises of all stores, several nodes, and a Redis that goes and comes."""
 
 import random
+from collections.abc import Sequence
 
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from mles_tx.channels.history import MAX_CHANNEL_BYTES
+from mles_tx.channels.history import MAX_CHANNEL_BYTES, Message
 from mles_tx.stores.redis import backlog
 from mles_tx.stores.redis.history import RedisHistory
 from tests import examples
@@ -124,6 +125,32 @@ class NodesTests(NodesTestCase):
         self.assertEqual(one.history.counts()[::2], (2, 1))
         self.recover()
         self.assert_everybody_heard_everything()
+
+    def test_answered_at_once(self) -> None:
+        """Who answers in the middle of a delivery, while Redis is away, is heard behind all that waits, anywhere."""
+        one, _ = self.node(), self.node()
+        committed = one.listener.committed
+
+        def answering(channel: str, batch: Sequence[Message]) -> None:
+            committed(channel, batch)
+            if len(one.said) < 6:
+                one.speak()
+
+        self.server.held = True
+        one.speak()
+        one.speak()
+        self.patch(one.listener, "committed", answering)
+        self.clock.advance(0.2)
+        self.clock.advance(0.01)
+        self.assertEqual(one.heard, one.said)
+        self.assertEqual(len(one.said), 6)
+        del one.said[:], one.listener.heard[:]
+        one.say("a.one")
+        self.assertEqual((one.heard, len(one.said)), (one.said, 6))
+        self.server.held = False
+        self.pass_time(1.0)
+        self.assertEqual(self.nodes[1].heard[-6:], one.said)
+        self.assertEqual(self.replayed(one)[-6:], one.said)
 
     def test_placed(self) -> None:
         """A node knows when it hears the others: when Redis has told it where the channel is, or does not answer."""
