@@ -165,6 +165,8 @@ class Listener(PortService):
         if not self._has_told:
             self.tell_all()
         self.websocket.close_rest()
+        if self.proxy is not None:
+            self.proxy.close_rest()
         self.websocket.abort_all()
         super().abort()
 

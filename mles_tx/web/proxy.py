@@ -68,6 +68,7 @@ class Proxy:
         self.upstreams = Upstreams(reactor, connections)
         self._looks = Deadlines[RequestRelay](reactor, LOOK_SECONDS, RequestRelay.look)
         self._drain: Drain[RequestRelay] | None = None
+        self._ending: CloseReason | None = None
 
     def takes(self, head: bytes) -> bool:
         """Whether a request with this head is to be passed on: one with a prefix, whatever its host.
@@ -80,10 +81,10 @@ class Proxy:
 
     def relay(self, door: Door) -> RequestRelay:
         """What passes on one request."""
-        return RequestRelay(self._reactor, self._looks, self._choose, door)
+        return RequestRelay(self._reactor, self._looks, self._choose, door, lambda: self._ending)
 
     def close_all(self, reason: CloseReason, seconds: float = 0.0) -> None:
-        """Tell both sides of every WebSocket that it is over; requests are answered.
+        """Tell both sides of every WebSocket that it is over, also of one that is not there yet; requests are answered.
 
         Args:
             reason: what they are told.
@@ -94,8 +95,14 @@ class Proxy:
             for relay in relays:
                 relay.close(reason)
 
+        self._ending = reason
         self._drain = Drain(self._reactor, [relay for relay in self._looks if relay.is_spliced], seconds, tell)
         self._drain.start()
+
+    def close_rest(self) -> None:
+        """Tell those whom `close_all` has not told yet, now."""
+        if self._drain is not None:
+            self._drain.finish()
 
     def stop(self) -> "Deferred[None]":
         """End all connections to upstreams; those of clients have gone.

@@ -55,6 +55,7 @@ class RequestRelay:
         looks: where this is looked after, every so often.
         choose: asked for the upstream of a request and for what it is asked; it may raise `Refusal`.
         door: where the request comes from.
+        ending: asked what a WebSocket is told that is there only now; None: it may stay.
     """
 
     _log = Logger()
@@ -65,11 +66,13 @@ class RequestRelay:
         looks: "Deadlines[RequestRelay]",
         choose: Callable[[Any, Request], tuple[Upstream, bytes, Client]],
         door: Door,
+        ending: Callable[[], CloseReason | None],
     ) -> None:
         self._clock = clock
         self._looks = looks
         self._choose = choose
         self._door = door
+        self._ending = ending
         self._client: Any = door.transport
         self._side = ClientSide(clock, self._client)
         self._phase = Phase.CONNECTING
@@ -162,6 +165,9 @@ class RequestRelay:
             self._splice.from_upstream(rest)
         if ahead:
             self._splice.from_client(ahead)
+        reason = self._ending()
+        if reason is not None:
+            self.close(reason)
 
     def upstream_received(self, data: bytes) -> None:
         """After a switch: the upstream has sent something."""

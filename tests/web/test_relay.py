@@ -685,6 +685,36 @@ class SplicedTests(ProxyTestCase):
         self.assertTrue(client.aborted)
         self.assert_nothing_left()
 
+    def test_server_ends_before_the_switch(self) -> None:
+        """Also when the upstream has not switched by then, or the connection to it is not there yet."""
+        asking = self.connect(UPGRADE)
+        waiting, upstream = self.exchange(UPGRADE)
+        upstream.taken()
+        self.proxy.close_all(CloseReason.SERVER_RESTARTING, 60)
+        self.door.finish_all()
+        for client, server in ((waiting, upstream), (asking, self.accept(0))):
+            server.taken()
+            self.assertFalse(client.finished)
+            server.receive(SWITCHING)
+            self.assertTrue(client.taken().endswith(close_frame(CloseReason.SERVER_RESTARTING)))
+            self.assertEqual(server.taken(), client_close_frame(CloseReason.SERVER_RESTARTING))
+            self.assertEqual((client.finished, server.finished), (True, True))
+            client.hang_up()
+            server.hang_up()
+        self.assert_nothing_left()
+
+    def test_rest_at_once(self) -> None:
+        """Who was to be told later can be told now, and then no timer is left."""
+        self.proxy.close_rest()
+        pairs = [self.switched() for _ in range(3)]
+        self.proxy.close_all(CloseReason.SERVER_RESTARTING, 3600)
+        self.proxy.close_rest()
+        for client, upstream in pairs:
+            self.assertEqual(client.taken(), close_frame(CloseReason.SERVER_RESTARTING))
+            client.hang_up()
+            upstream.hang_up()
+        self.assert_nothing_left()
+
     def test_server_ends_slowly(self) -> None:
         """The end may be spread over a while: who is not told yet goes on."""
         pairs = [self.switched() for _ in range(3)]
