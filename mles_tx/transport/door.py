@@ -156,10 +156,12 @@ class Door(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._state = _State.GONE
-        if self._pieces is not None:
-            self._pieces.stop()
-        if self._channel is not None:
-            self._channel.connectionLost(reason)
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            pieces.stop()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.connectionLost(reason)
         self._end_relay()
         self.factory.forget(self)  # last: whoever waits for the end expects that no file is open
 

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 from twisted.web.server import Site
 
@@ -22,6 +24,10 @@ class Doorkeeper(Protocol):
 
     def leave(self) -> None:
         """Send what is left, and the end of the stream."""
+
+
+def _ignore(data: bytes) -> None:
+    """Drop what follows a request that could not be understood, or was the last one."""
 
 
 class WebChannel(HTTPChannel):
@@ -47,6 +53,10 @@ class WebChannel(HTTPChannel):
         else:
             super().allHeadersReceived()
 
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._transferDecoder = None  # of a body that was refused: it refers to this
+
     def requestDone(self, request: Request) -> None:
         rest = b"".join(self._dataBuffer)
         self._dataBuffer = []
@@ -54,11 +64,8 @@ class WebChannel(HTTPChannel):
         self._door.answered(rest)
 
     def loseConnection(self) -> None:
-        self.lineReceived = self.rawDataReceived = self._ignore  # type: ignore[method-assign]
+        self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign]
         self._door.leave()
-
-    def _ignore(self, data: bytes) -> None:
-        pass  # what follows a request that could not be understood, or was the last one
 
     def pauseProducing(self) -> None:
         super().pauseProducing()

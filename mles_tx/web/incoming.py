@@ -82,6 +82,7 @@ def read_head(http: Connection, head: bytes) -> Request:
         http.receive_data(head)
         request = http.next_event()
     except RemoteProtocolError as error:
+        error.__traceback__ = None  # h11 has raised it in a frame that refers to it
         raise Refusal(501 if error.error_status_hint == 501 else BAD_REQUEST.code, BAD_REQUEST.text) from None
     if type(request) is not Request:
         raise Refusal.like(BAD_REQUEST)

@@ -315,7 +315,8 @@ class RequestRelay:
         self._later = None
         try:
             self._pass_pieces()
-        except RemoteProtocolError:
+        except RemoteProtocolError as error:
+            error.__traceback__ = None  # h11 has raised it in a frame that refers to it
             self._answer(BAD_REQUEST.code, BAD_REQUEST.text)
         except Exception:
             self._log.failure("a request could not be passed on")

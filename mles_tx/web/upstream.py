@@ -223,7 +223,8 @@ class UpstreamConnection(TwistedProtocol):
                     break
             if user is not None and not self._is_switched:
                 user.flush()
-        except RemoteProtocolError:
+        except RemoteProtocolError as error:
+            error.__traceback__ = None  # h11 has raised it in a frame that refers to it
             self._fail()
         except Exception:
             self._log.failure("an upstream's answer could not be passed on")

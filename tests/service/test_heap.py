@@ -113,6 +113,14 @@ class CollectionTests(_HeapTestCase):
         del kept
         self.assertLess(gc.get_freeze_count(), before + 500)  # what is let go of is gone, as ever
 
+    def test_crowd_gone(self) -> None:
+        """When a crowd has gone all is looked at again: what it used may be garbage by now, and the rest is little."""
+        self.start()
+        self.looks(5 * MANY, 3 * MANY)
+        self.assertGreater(gc.get_freeze_count(), 1000)
+        self.looks(MANY - 1)
+        self.assertEqual((self.trims, gc.get_freeze_count()), (2, 0))
+
     def test_garbage(self) -> None:
         """What is garbage by then is not spared but gone."""
         self.start()

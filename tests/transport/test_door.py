@@ -1,5 +1,7 @@
 """The door: request heads, who gets the connection, and how long each of them may take."""
 
+import gc
+import weakref
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
@@ -486,8 +488,8 @@ class RelayTests(DoorTestCase):
         self.assertTrue(waiting.finished)
 
 
-class OwnAnswerTests(DoorTestCase):
-    """Answers that the door gives by itself, in several turns where they are long."""
+class _OwnAnswerTestCase(DoorTestCase):
+    """A door that gives some answers by itself."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -507,6 +509,10 @@ class OwnAnswerTests(DoorTestCase):
         """Some turns of the reactor."""
         for _ in range(count):
             self.clock.advance(1)
+
+
+class OwnAnswerTests(_OwnAnswerTestCase):
+    """Answers that the door gives by itself, in several turns where they are long."""
 
     def test_long(self) -> None:
         """It comes whole, a piece in a turn, and others have their turns between."""
@@ -564,3 +570,38 @@ class OwnAnswerTests(DoorTestCase):
         self.assertFalse(peer.finished)
         self.turns(6)
         self.assertEqual((self.long, True), (peer.taken(), peer.finished))
+
+
+class GarbageTests(_OwnAnswerTestCase):
+    """What a connection leaves behind."""
+
+    def test_nothing_to_look_for(self) -> None:
+        """A connection that is gone is gone at once, however it was used, and Python need not look for it."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        closing = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        requests = {
+            "silent": b"",
+            "half": GET[:20],
+            "waits": GET,
+            "closes": closing,
+            "closed and more": closing + GET,
+            "with a body": GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello"),
+            "in chunks": GET.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+            "wrong": b"GET\r\n\r\n",
+            "late": GET.replace(b"localhost", b"late"),
+            "long": GET.replace(b"/", b"/long", 1),
+            "short": GET.replace(b"/", b"/short", 1),
+            "upgraded": upgrade() + header("alice"),
+            "refused": upgrade() + b"nothing of the kind",
+        }
+        for how, request in requests.items():
+            peer = self.connect()
+            if request:
+                peer.receive(request)
+            door = weakref.ref(peer.protocol)
+            peer.hang_up()
+            self.turns(1)
+            self.late.requests.clear()
+            del peer.protocol  # as Twisted's transports do
+            self.assertIsNone(door(), how)

@@ -1,5 +1,8 @@
 """One request, passed on: how it goes there, what comes back, and how long each part may take."""
 
+import gc
+import weakref
+
 from twisted.internet.interfaces import ISSLTransport
 
 from mles_tx.protocol.closing import CloseReason
@@ -714,6 +717,31 @@ class SplicedTests(ProxyTestCase):
             client.hang_up()
             upstream.hang_up()
         self.assert_nothing_left()
+
+    def test_nothing_to_look_for(self) -> None:
+        """What has passed on a request or a WebSocket is gone at once, and Python need not look for it."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for how, data, said in (
+            ("answered", ask(), OK),
+            ("cut", ask(), OK[:-1]),
+            ("body", PUT, b""),
+            ("switched", UPGRADE, SWITCHING),
+            ("wrong answer", ask(), b"no HTTP\r\n\r\n"),
+            ("wrong body", CHUNKED + b"no size\r\n", b""),
+        ):
+            client, upstream = self.exchange(data)
+            if said:
+                upstream.receive(said)
+            relay, door = client.protocol._relay, client.protocol
+            left = [weakref.ref(each) for each in (relay, door, upstream.protocol) if each is not None]
+            del relay, door
+            client.hang_up()
+            upstream.hang_up()
+            del client.protocol, upstream.protocol, client, upstream  # as Twisted's transports do
+            self.reactor.advance(0)
+            self.reactor.tcpClients.clear()
+            self.assertEqual([each() for each in left], [None] * len(left), how)
 
     def test_server_ends_slowly(self) -> None:
         """The end may be spread over a while: who is not told yet goes on."""
