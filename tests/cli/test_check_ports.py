@@ -25,6 +25,7 @@ from mles_tx.service.redirect import RedirectListener
 from mles_tx.transport.admission import Admission
 from mles_tx.transport.port import bind
 from mles_tx.web.redirect import MOVED_TEXT
+from tests.ports import free_port
 from tests.service.clients import reactor
 from tests.service.servers import ServerTestCase, occupied
 
@@ -94,12 +95,6 @@ class JudgementTests(SynchronousTestCase):
 class PortTests(ServerTestCase):
     """Real ports on loopback."""
 
-    def free_port(self) -> int:
-        """A port nobody listens on."""
-        other, port = occupied()
-        other.close()
-        return port
-
     def listen(self, factory: Any) -> int:
         """Somebody else."""
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -115,7 +110,7 @@ class PortTests(ServerTestCase):
 
     async def test_free(self) -> None:
         """A port nobody listens on is free, and stays it."""
-        port = self.free_port()
+        port = free_port()
         for _ in range(2):
             self.assertEqual(await self.look(port), (OK, "is free: the server can listen there"))
         finding = await look_at_redirect_port(reactor, "localhost", ("127.0.0.1",), port)
@@ -123,7 +118,7 @@ class PortTests(ServerTestCase):
 
     async def test_port_of_authorities(self) -> None:
         """A port that no authority comes to is worth a word, unless there is the redirect on its usual one."""
-        port = self.free_port()
+        port = free_port()
         for redirect_port, verdict in ((None, WARN), (8080, WARN), (80, OK)):
             finding = await look_at_tls_port(reactor, "localhost", ("127.0.0.1",), port, redirect_port)
             self.assertEqual((redirect_port, finding.verdict), (redirect_port, verdict))
@@ -166,7 +161,7 @@ class PortTests(ServerTestCase):
 
     async def test_address_of_another_machine(self) -> None:
         """An address this machine does not have cannot be listened on (one that leads nowhere, too)."""
-        self.assertEqual(check_ports._try_bind("192.0.2.1", self.free_port()), errno.EADDRNOTAVAIL)
+        self.assertEqual(check_ports._try_bind("192.0.2.1", free_port()), errno.EADDRNOTAVAIL)
 
     async def test_taken(self) -> None:
         """A port that somebody listens on cannot be bound."""

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mles_tx.cli.health import HealthOptions, health
 from mles_tx.cli.main import main
 from mles_tx.service.endpoints import Endpoint
+from tests.ports import free_port
 
 FORMS = r"give tcp:PORT, tcp:PORT:interface=ADDRESS (its colons as \:) or unix:PATH"
 
@@ -161,9 +162,7 @@ class HealthTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """Where nobody listens the line says where that is."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         for admin, line in (
             (f"tcp:{port}", f"127.0.0.1:{port}: Connection refused"),
             (f"http://127.0.0.1:{port}", f"127.0.0.1 port {port}: Connection refused"),

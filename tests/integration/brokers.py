@@ -3,8 +3,10 @@
 import os
 from collections.abc import Mapping
 
+from tests.ports import free_port
+
 from .parts import debian_program, shared_libraries
-from .processes import Kept, free_port
+from .processes import Kept
 
 __all__ = ["Mosquitto"]
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["WAIT", "Kept", "Process", "Server", "build_environ", "free_port", "server_environ"]
+__all__ = ["WAIT", "Kept", "Process", "Server", "build_environ", "server_environ"]
 
 #: Seconds within which everything happens that has no promise of its own: a bound, not a measure.
 WAIT = 60.0
@@ -22,19 +22,6 @@ _SETTINGS = re.compile("MLES_|STATE_DIRECTORY|XDG_")
 
 #: What a build must not find there: the make, the virtual environment and the coverage of this run.
 _BUILD_SETTINGS = re.compile("MLES_|XDG_|MAKE|MFLAGS|PYTHON|VIRTUAL_ENV|COV")
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody has at the moment; UDP's of that number is free as well."""
-    while True:
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            stream.bind(("127.0.0.1", 0))
-            port: int = stream.getsockname()[1]
-            try:
-                datagram.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def server_environ(home: Path, **more: str) -> dict[str, str]:

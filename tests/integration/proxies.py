@@ -11,10 +11,11 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 import mles_tx
+from tests.ports import free_port
 from tests.transport.certificates.making import make
 
 from .parts import debian_program, shared_libraries
-from .processes import WAIT, Process, build_environ, free_port
+from .processes import WAIT, Process, build_environ
 
 __all__ = ["CONNECTIONS", "HTTP", "HAProxy", "Nginx", "Way", "documented_command", "documented_settings"]
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import redis
 
+from tests.ports import free_port
+
 from .parts import debian_libraries, debian_program
-from .processes import Kept, free_port
+from .processes import Kept
 
 __all__ = ["RedisServer"]
 
@@ -62,7 +64,7 @@ class RedisServer(Kept):
         """Start it, with what it has kept."""
         command = [
             *(self._program, "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
-            *("--dir", str(self.directory), "--appendonly", "yes", "--save", "", *self._options),
+            *("--dir", str(self.directory), "--appendonly", "yes", "--appendfsync", "no", "--save", "", *self._options),
         ]
         self.begin(command, self._environ, "eady to accept connections")
 

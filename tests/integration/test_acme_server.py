@@ -7,10 +7,12 @@ from pathlib import Path
 
 from cryptography import x509
 
+from tests.ports import free_port
+
 from .acme.pebble import Pebble
 from .acme.servers import SERVE, SHORT, TWISTD, AcmeServer, AcmeServerTestCase, pebble, visit
 from .clients import Member, join_frame
-from .processes import WAIT, free_port
+from .processes import WAIT
 from .proxies import CONNECTIONS, HAProxy, documented_settings
 from .redises import RedisServer
 
@@ -98,7 +100,7 @@ class OrderingTests(AcmeServerTestCase):
 
     def test_authority_down_at_renewal(self) -> None:
         """With the authority down at renewal the old certificate serves, and members stay; then the new one comes."""
-        ca = Pebble(validity=SHORT)
+        ca = Pebble(validity=2 * SHORT)  # all that is asked before it is renewed takes a while
         self.addCleanup(ca.remove)
         ca.start()
         server = self.serve(SERVE, ca, "--domains", "a.test")

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .processes import WAIT, Process, free_port, server_environ
+from tests.ports import free_port
+
+from .processes import WAIT, Process, server_environ
 from .support import LOCAL, IntegrationTestCase
 
 

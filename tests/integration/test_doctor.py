@@ -16,6 +16,7 @@ from twisted.names import dns
 from mles_tx.transport.certificates.authority import Authority
 from mles_tx.transport.certificates.store import CertificateDirectory
 from tests.cli.names import DnsServer, a, aaaa, caa
+from tests.ports import free_port
 from tests.transport.certificates.making import NOW, make
 
 from .processes import Process, server_environ
@@ -108,13 +109,6 @@ class DoctorTests(IntegrationTestCase):
         self.assertEqual(sum(1 + text.count("\n") for *_, text in rows), len(lines) - 2, process.output)
         return code, {name: (verdict, text) for name, verdict, text in rows}
 
-    def free_port(self) -> int:
-        """A port nobody listens on."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
-
     def test_running_server(self) -> None:
         """With a running server all is well: who listens, which certificate there is, who may issue."""
         server = self.shared_server(SECURE)
@@ -137,7 +131,7 @@ class DoctorTests(IntegrationTestCase):
 
     def test_before_the_first_start(self) -> None:
         """Before anything runs the ports are free, and the cache is made later; nothing is left behind."""
-        port, redirect_port = self.free_port(), self.free_port()
+        port, redirect_port = free_port(), free_port()
         cache = self.directory / "cache"
         code, table = self.found(
             *("--domains", "localhost", "--port", str(port), "--redirect-port", str(redirect_port)),
@@ -158,7 +152,7 @@ class DoctorTests(IntegrationTestCase):
             directory = CertificateDirectory(cache / "acme" / Authority(directory=url).folder / "certificates")
             directory.save("localhost", made.objects)
         cache.chmod(0o700)
-        options = ("--domains", "localhost", "--port", str(self.free_port()), "--cache", str(cache))
+        options = ("--domains", "localhost", "--port", str(free_port()), "--cache", str(cache))
         code, table = self.found(*options)
         until = f"{NOW + timedelta(days=60):%Y-%m-%d %H:%M} UTC"
         self.assertEqual(code, 0)
@@ -233,7 +227,7 @@ class DoctorTests(IntegrationTestCase):
 
     def test_caa(self) -> None:
         """CAA records of a name above the domain count, and those for another authority are in the way."""
-        port = str(self.free_port())
+        port = str(free_port())
         for issuer, code, verdict in (("ca.example", 0, "ok"), ("other.example", 1, "fail")):
             self.dns.zone = {
                 "chat.test": [a("127.0.0.1")],
@@ -247,7 +241,7 @@ class DoctorTests(IntegrationTestCase):
         """An authority whose certificate the system does not know is told, with the option that helps."""
         command = (
             *("mles-tx", "doctor", "--domains", "localhost", "--interface", "127.0.0.1"),
-            *("--dns", f"127.0.0.1:{self.dns.port}", "--port", str(self.free_port())),
+            *("--dns", f"127.0.0.1:{self.dns.port}", "--port", str(free_port())),
             *("--acme-directory", self.authority.url),
         )
         process = Process(command, self.directory, server_environ(self.directory))
@@ -260,7 +254,7 @@ class DoctorTests(IntegrationTestCase):
         """Where nobody answers it says so, and ends all the same."""
         self.authority.silent.clear()
         self.dns.silent = True
-        code, table = self.found("--domains", "chat.test", "--port", str(self.free_port()))
+        code, table = self.found("--domains", "chat.test", "--port", str(free_port()))
         self.assertEqual(code, 1)
         self.assertEqual(table["authority"][0], "fail")
         self.assertIn("no answer within 4 seconds", table["authority"][1])
@@ -274,7 +268,7 @@ class DoctorTests(IntegrationTestCase):
         for number in (signal.SIGINT, signal.SIGTERM):
             self.dns.asked.clear()
             self.dns.heard.clear()
-            process = self.doctor("--domains", "chat.test", "--port", str(self.free_port()))
+            process = self.doctor("--domains", "chat.test", "--port", str(free_port()))
             self.assertTrue(self.dns.heard.wait(20), "it has begun to look")
             process.signal(number)
             self.assertEqual((process.wait(), process.output), (130, "mles-tx doctor: interrupted\n"))

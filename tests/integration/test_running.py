@@ -22,6 +22,8 @@ from tempfile import TemporaryDirectory
 from twisted.trial.unittest import SkipTest
 from websockets.exceptions import ConnectionClosed
 
+from tests.ports import free_port
+
 from .clients import Member, together
 from .parts import debian_program
 from .processes import WAIT, Process, Server, server_environ
@@ -70,7 +72,7 @@ class ServiceManagerContract(Contract):
     def test_notify(self) -> None:
         """It says when it is ready, that it is alive, and that it stops; only then it ends."""
         with self.manager() as (path, read):
-            environ = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}
+            environ = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"}
             server = self.start_server(*self.command, environ=environ)
             self.assertEqual(read(), f"READY=1\nSTATUS=serving on port {server.port}")
             self.assertEqual([read() for _ in range(3)], ["WATCHDOG=1"] * 3)
@@ -211,9 +213,7 @@ class ActivationTests(IntegrationTestCase):
         tool = debian_program("systemd", "systemd-socket-activate")
         if subprocess.run([str(tool), "--version"], capture_output=True).returncode != 0:
             raise SkipTest("systemd-socket-activate does not run here")
-        with socket.socket() as free:  # it takes no port 0
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()  # it takes no port 0
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         environ = server_environ(directory)

@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from tests.integration.processes import free_port
+from tests.ports import free_port
 
 from .admin import metric, readiness
 from .peers import PATIENCE, NoAnswer, Peer, fresh_name

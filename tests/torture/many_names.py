@@ -2,7 +2,7 @@
 
 import time
 
-from tests.integration.processes import free_port
+from tests.ports import free_port
 
 from .admin import metric
 from .peers import Peer, fresh_name

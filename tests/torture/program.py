@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
-from tests.integration.processes import WAIT, Process, free_port, server_environ
+from tests.integration.processes import WAIT, Process, server_environ
+from tests.ports import free_port
 
 from .findings import Finding, Verdict
 from .pair import Pair

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mles_tx.protocol.auth import auth_value
 from tests.integration.clients import BINARY, TEXT, frame, join_frame
-from tests.integration.processes import free_port
+from tests.ports import free_port
 
 from .peers import Peer, fresh_name
 from .program import Probe, Run, main

@@ -10,11 +10,12 @@ import urllib.request
 from datetime import timedelta
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.transport.certificates.authority import make_issuer
 from tests.transport.certificates.making import NOW, Made
 
 from ..parts import debian_program
-from ..processes import WAIT, Process, build_environ, free_port
+from ..processes import WAIT, Process, build_environ
 
 __all__ = ["Pebble"]
 
