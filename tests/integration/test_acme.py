@@ -46,7 +46,7 @@ def pebble(kind: str = "") -> Pebble:
     """A Pebble for all tests that need one like it."""
     found = {
         "": lambda: Pebble(),
-        "short": lambda: Pebble(validity=15, bad_nonces=50),
+        "short": lambda: Pebble(validity=30, bad_nonces=50),
         "external": lambda: Pebble(external=_EXTERNAL),
     }[kind]()
     atexit.register(found.remove)

@@ -58,6 +58,14 @@ class FullDiskContract(Contract):
         self.server.signal(signal.SIGUSR1)
         self.server.expect(r"metrics: .*history_waiting 0, .*history_faults 1,")
 
+    def fill_up(self) -> None:
+        """Leave no room for anything, however small."""
+        with self.filler.open("ab", buffering=0) as filler:
+            for size in (4096, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        filler.write(bytes(size))
+
     def stored(self) -> list[str]:
         """What is in the file when the server has ended; it is intact."""
         self.server.signal(signal.SIGTERM)
@@ -104,6 +112,7 @@ class StrictFullDiskTests(FullDiskContract, IntegrationTestCase):
         alice, bob = self.pair("one")
         alice.send(message(0))
         heard: list[str | bytes] = [bob.receive()]
+        self.fill_up()
         with contextlib.suppress(ConnectionClosed):
             for number in range(1, 2000):
                 alice.send(message(number))

@@ -81,7 +81,8 @@ class FileTests(PageTestCase):
                 frame = bob.receive()
             self.assertNotIn(b"only for us", frame)
             self.assertNotIn(b"notes.txt", frame)
-        self.assertEqual(len([text for text in eve.texts() if text.endswith("that this page cannot show)")]), 2)
+        wanted = "(row) => row.innerText.includes('that this page cannot show)')"
+        eve.wait(f"[...document.querySelectorAll('#messages li:not(.day)')].filter({wanted}).length === 2")
 
     def test_no_programs(self) -> None:
         """What could be a program is saved and never opened, whatever it calls itself; names hide nothing."""

@@ -181,7 +181,7 @@ class LoadTests(SitesTestCase):
         """While wrk asks as fast as it can every answer is right, and two members lose nothing."""
         wrk = debian_program("wrk", "wrk", "libluajit-5.1-2")
         self.write("localhost/app.js", SCRIPT)
-        self.write("localhost/large.bin", bytes(1_000_000))
+        self.write("localhost/large.bin", bytes(200_000))
         server = self.serve()
         alice, bob = (self.member(server, uid, history=0) for uid in ("alice", "bob"))
         for path, headers in (("/", ()), ("/app.js", ("-H", "Accept-Encoding: br")), ("/large.bin", ())):

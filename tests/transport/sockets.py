@@ -111,6 +111,7 @@ class ListeningPortTestCase(SocketTestCase):
     def connect(self) -> tuple[socket.socket, Any]:
         """A connection: the client's end and the server's transport."""
         client = self.dial(self.number)
+        select.select([self.port.socket], [], [], 20)
         self.port.doRead()
         transport = self.built[-1].transport
         self.addCleanup(self._lose, transport)

@@ -97,6 +97,7 @@ class WriteTests(ListeningPortTestCase):
         self.assertEqual(client.recv(100), b"last words")
         self.assertEqual(client.recv(100), b"")
         client.sendall(b"goodbye")
+        select.select([transport.socket], [], [], 20)
         transport.doRead()
         self.assertEqual((self.built[-1].received, self.built[-1].reason), (b"goodbye", None))
 
@@ -105,6 +106,7 @@ class WriteTests(ListeningPortTestCase):
         client, transport = self.connect()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         client.close()  # with a reset
+        select.select([transport.socket], [], [], 20)
         transport.write(b"nobody is there")
         transport.write(b"still nobody")
         reason = transport.doWrite() if self.is_writing(transport) else transport.doRead()

@@ -4,6 +4,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,10 +40,13 @@ class RealClientTests(TLSTestCase):
 
     def until(self, transport: Any, step: Callable[[], Any]) -> Any:
         """Take a step of the client's, and the server's in turn, until the client's is done."""
-        for _ in range(100):
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
             try:
                 return step()
             except SSL.WantReadError:
+                if transport.connected:
+                    select.select([transport.socket], [], [], 0.001)
                 self.read_all(transport)
                 if self.is_writing(transport):
                     self.write(transport)
