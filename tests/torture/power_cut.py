@@ -17,6 +17,10 @@ from .program import Option, Probe, Run, main
 #: Messages that have to be delivered for a cut to have something to take.
 _FEWEST = 100
 
+#: Messages that the history has room for, and those that are sent at most.
+_LIMIT = 99_999
+_MOST = 90_000
+
 _SHIM = Path(__file__).parents[1] / "integration" / "record.c"
 
 
@@ -32,7 +36,7 @@ def cut(run: Run) -> None:
     disk.mkdir(mode=0o700)
     records = scratch / "records"
     recording = {"LD_PRELOAD": str(scratch / "record.so"), "RECORD_OF": str(disk), "RECORD_TO": str(records)}
-    flags = ("--rate-limit", "0", "--limit", "99999", "--durability", run.durability, "--history")
+    flags = ("--rate-limit", "0", "--limit", str(_LIMIT), "--durability", run.durability, "--history")
     server = run.start(*flags, f"sqlite:{disk}/history.db", environ=recording)
     channel = fresh_name("power")
     delivered: list[tuple[int, bytes]] = []  # with the length of the record by then
@@ -42,7 +46,7 @@ def cut(run: Run) -> None:
         end, sent = time.monotonic() + run.seconds, 0
         # On a slow disk the first may take longer than that.
         while time.monotonic() < end or (len(delivered) < _FEWEST and time.monotonic() < end + PATIENCE):
-            if sent - len(delivered) < 200:
+            if sent - len(delivered) < 200 and sent < _MOST:
                 publisher.send(b"".join(frame(BINARY, b"m%09d" % (sent + number)) for number in range(10)))
                 sent += 10
             reader.frames()
@@ -67,7 +71,7 @@ def cut(run: Run) -> None:
             (left / name).write_bytes(content)
             (left / name).chmod(0o600)
         run.start(*flags, f"sqlite:{left}/history.db")
-        stored = history_of(run.target, channel, 99999)
+        stored = history_of(run.target, channel, _LIMIT)
         assert run.server is not None
         run.server.stop()
         kept = set(stored)
