@@ -137,10 +137,13 @@ class Bridge:
             side.stop()
 
     def _pass_on(self, side: Side, message: Message, is_repeat: bool) -> None:
-        for other in self._sides:
-            if other is not side and (other.known.add(message.digest) or is_repeat):
-                other.add(message)
-                other.say_on()
+        others = [
+            other for other in self._sides if other is not side and (other.known.add(message.digest) or is_repeat)
+        ]
+        for other in others:
+            other.add(message)
+        for other in others:  # only now: this side may be heard again meanwhile
+            other.say_on()
         self._balance()
 
     def _may_repeat(self, side: Side, message: Message) -> bool:

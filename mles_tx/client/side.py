@@ -160,7 +160,12 @@ class Side:
 
     def add(self, message: Message) -> None:
         """A message is to be said there."""
-        self._add(message, self._clock.seconds() + self._standby if self._standby else 0.0)
+        self._add(message, self._due())
+        self._weigh()
+
+    def _due(self) -> float:
+        """When something that is added now is to be said."""
+        return self._clock.seconds() + self._standby if self._standby else 0.0
 
     def _add(self, message: Message, due: float) -> None:
         if len(message.payload) > self.max_payload:
@@ -170,7 +175,6 @@ class Side:
         self._queue[self._numbers] = message, due
         self._waiting.setdefault(message.digest, deque()).append(self._numbers)
         self._bytes += len(message.payload)
-        self._weigh()
 
     def add_before(self, messages: list[Message]) -> None:
         """These are to be said there before everything that waits."""
@@ -179,9 +183,10 @@ class Side:
         self._waiting.clear()
         self._bytes = 0
         for message in messages:
-            self.add(message)
+            self._add(message, self._due())
         for message, due in waiting:
             self._add(message, due)
+        self._weigh()  # last: other sides may be heard again, and what comes from them is to be behind all this
 
     def spare(self, digest: int) -> bool:
         """A message came from there: whether it was to be said there, and now is not."""
@@ -201,10 +206,10 @@ class Side:
         while self.state is SideState.UP and self._queue and not self._is_saying:
             if self._standby and not self._is_due():
                 return
+            self._is_saying = True  # first: with less to be said others may be heard again, and come back to here
             message = self._next()
             self.counts.said += 1
             self.held.add(message)
-            self._is_saying = True
             saying = self.link.say(message)
             saying.addCallbacks(self._said, self._not_said)
             if not saying.called:

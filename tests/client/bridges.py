@@ -11,6 +11,9 @@ from mles_tx.client.interfaces import Message
 from mles_tx.client.side import ISideLink, Side
 from mles_tx.protocol.auth import digest
 
+#: Messages that a link has read when it is held.
+_READ = 5
+
 __all__ = ["MemoryChannel", "MemoryLink", "said"]
 
 
@@ -122,3 +125,4 @@ class MemoryLink:
 
     def go_on(self) -> None:
         self.is_held = False
+        self.arrive(_READ)  # as links do: what they have read already comes at once

@@ -156,6 +156,34 @@ class TwoSidesTests(_BridgeTests):
         self.assert_said(texts, texts)
         self.assertFalse(first.is_held or first.side.counts.is_held)
 
+    def test_full_of_what_is_read_already(self) -> None:
+        """Where a link has read more than was passed on, the order is kept when it goes on."""
+        texts = [str(number) for number in range(40)]
+        _, second = self.join(Bridge(self.clock, max_waiting=10))
+        second.is_slow = True
+        for text in texts:
+            self.a.say(text)
+        self.settle()
+        second.is_slow = False
+        second.take()
+        self.settle()
+        self.assert_said(texts, texts)
+
+    def test_full_before_the_history(self) -> None:
+        """So it is when more waits than may before a link has begun, and there is something before all that."""
+        texts = [str(number) for number in range(40)]
+        self.new_channels(2, texts[:10], texts[:1])
+        first, second = self.bridge(0, 1, bridge=Bridge(self.clock, max_waiting=10))
+        first.join()
+        self.settle()
+        for text in texts[10:]:
+            self.channels[0].say(text)
+        self.settle()
+        self.assertTrue(first.is_held)
+        second.join()
+        self.settle()
+        self.assertEqual(self.channels[1].everything, texts)
+
     def test_full_of_bytes(self) -> None:
         """The same with bytes."""
         first, second = self.join(Bridge(self.clock, max_waiting_bytes=1000))
