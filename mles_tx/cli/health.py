@@ -103,6 +103,8 @@ def health(options: HealthOptions) -> NoReturn:
         status, body = _ask(where, "/livez" if options["live"] else "/readyz", options["timeout"])
     except TimeoutError:
         sys.exit(f"mles-tx health: no answer from {_shown(where)} within {options['timeout']} s")
+    except UnicodeError:
+        sys.exit(f"mles-tx health: --admin: {_shown(where)}: this is no name of a host; give http://HOST:PORT/")
     except OSError as error:
         sys.exit(f"mles-tx health: nobody answers on {_shown(where)}: {error.strerror or error}")
     if status not in (200, 503):

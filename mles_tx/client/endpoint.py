@@ -29,7 +29,7 @@ class _PinnedCertificate:
     """TLS with whoever has the one certificate, by its SHA-256."""
 
     def __init__(self, host: str, fingerprint: str) -> None:
-        self._host = host
+        self._name = None if _is_address(host) else host.encode("idna")
         self._fingerprint = fingerprint
         self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -42,8 +42,8 @@ class _PinnedCertificate:
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802, N803
         connection = SSL.Connection(self._context, None)
-        if not _is_address(self._host):
-            connection.set_tlsext_host_name(self._host.encode("idna"))
+        if self._name is not None:
+            connection.set_tlsext_host_name(self._name)
         return connection
 
 
@@ -63,13 +63,18 @@ def tls_for(host: str, trust: Trust) -> Any:
     """The side of TLS that asks whose certificate it is shown.
 
     Raises:
-        ClientConfigError: the file of authorities cannot be used.
+        ClientConfigError: the file of authorities cannot be used, or no certificate can be for such a name.
     """
-    if trust.fingerprint is not None:
-        return _PinnedCertificate(host, trust.fingerprint)
-    if trust.ca_file is not None:
-        return optionsForClientTLS(host, trustRoot=trustRootFromCertificates(_authorities(trust.ca_file)))
-    return optionsForClientTLS(host)
+    try:
+        if trust.fingerprint is not None:
+            return _PinnedCertificate(host, trust.fingerprint)
+        if trust.ca_file is not None:
+            return optionsForClientTLS(host, trustRoot=trustRootFromCertificates(_authorities(trust.ca_file)))
+        return optionsForClientTLS(host)
+    except UnicodeError:
+        raise ClientConfigError(
+            f"server {host}: no certificate can be for this name; give one of letters, digits and hyphens between dots"
+        ) from None
 
 
 def _authorities(path: Path) -> list[Certificate]:

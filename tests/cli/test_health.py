@@ -170,6 +170,11 @@ class HealthTests(SynchronousTestCase):
         ):
             self.assertEqual(self.ask("--admin", admin), (f"mles-tx health: nobody answers on {line}", ""))
 
+    def test_no_name(self) -> None:
+        """What cannot be the name of a host is told as such."""
+        line = "mles-tx health: --admin: a..b port 80: this is no name of a host; give http://HOST:PORT/"
+        self.assertEqual(self.ask("--admin", "http://a..b/"), (line, ""))
+
     def test_no_answer(self) -> None:
         """Somebody who does not answer is not waited for any longer than that."""
         where = self.answering([])

@@ -59,6 +59,16 @@ class EndpointTests(SynchronousTestCase):
         for trust in (Trust(), Trust(fingerprint="ab" * 32)):
             verifyObject(IStreamClientEndpoint, endpoint_for(config(proxy="", trust=trust), reactor))
 
+    def test_bad_names(self) -> None:
+        """A name that no certificate can be for is told; without TLS it is looked up like any other."""
+        for host, trust in (("my_host", Trust()), ("a..b", Trust()), ("a..b", Trust(fingerprint="ab" * 32))):
+            error = self.assertRaises(
+                ClientConfigError, endpoint_for, config(f"wss://{host}/", trust=trust), MemoryReactorClock()
+            )
+            self.assertIn(f"server {host}: no certificate can be for this name; give one of", str(error))
+        for url, trust in (("ws://my_host/", Trust()), ("wss://my_host/", Trust(fingerprint="ab" * 32))):
+            endpoint_for(config(url, proxy="", trust=trust), MemoryReactorClock())
+
     def test_bad_authorities(self) -> None:
         """A file of authorities that is missing or has none in it is named."""
         with TemporaryDirectory() as directory:
