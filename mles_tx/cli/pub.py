@@ -66,18 +66,29 @@ def pub(options: PubOptions) -> NoReturn:
         sys.exit(f"mles-tx pub: {error}")
 
     async def main(reactor: Any) -> int:
+        from twisted.internet.defer import CancelledError, Deferred
+
         from mles_tx.client import ClientClosed, MlesClient
 
         if secret is None:
             tell_clear("mles-tx pub")
         cipher = await cipher_for(reactor, secret, config.channel)
         client = MlesClient(config, reactor)
-        client.startService()
-        try:
+
+        async def say_all() -> None:
             async for data in said(reactor, options, InputReader(0)):
                 await client.publish(payload(options, config.uid, data, cipher))
             await client.finish()
-        except ClientClosed:
+
+        client.startService()
+        saying = Deferred.fromCoroutine(say_all())
+        # Nobody need type another line to be told that the client has given up.
+        client.when_closed().addCallback(lambda status: saying.cancel() if status.is_error else None)
+        try:
+            await saying
+        except (CancelledError, ClientClosed):
+            if not client.status.is_error:
+                raise
             raise Failed(f"not everything could be said: {client.status.why}") from None
         finally:
             await client.stopService()

@@ -103,6 +103,9 @@ class CommandTests(IntegrationTestCase):
         self.assertEqual(self.run_command(*arguments, MLES_KEY="s3cret"), (0, ""))
         line = "mles-tx pub: not everything could be said: auth does not match uid, channel and key\n"
         self.assertEqual(self.run_command(*arguments, MLES_KEY="wrong"), (1, line))
+        # Nobody need type anything to be told.
+        waiting = self.begin("pub", "news", "--server", server.url, "--uid", "alice", MLES_KEY="wrong")
+        self.assertEqual((waiting.wait(2 * WAIT), waiting.output), (1, line))
         code, line = self.run_command(*arguments)
         self.assertEqual((code, "this server needs auth" in line, line.count("\n")), (1, True, 1))
 
