@@ -123,9 +123,13 @@ class MlesClient(Service):
         return MessageStream(self)
 
     def pause_receiving(self) -> None:
-        """Take nothing more for now. A server cuts off who takes nothing for a minute; then the client comes back."""
-        self._receiver.is_paused = True
-        self._links.read(False)
+        """Take nothing more for now. A server cuts off who takes nothing for a minute; then the client comes back.
+
+        After `finish` everything is taken: the server's answer to the goodbye stands behind it.
+        """
+        if not self._is_finishing:
+            self._receiver.is_paused = True
+            self._links.read(False)
 
     def resume_receiving(self) -> None:
         """Take messages again."""
@@ -145,6 +149,7 @@ class MlesClient(Service):
         """
         self._is_finishing = True
         ended = self.when_closed()
+        self.resume_receiving()
         if self._may_send and not len(self._sender):
             self._links.say_goodbye()
         return ended.addCallback(_without_error)
@@ -194,12 +199,15 @@ class MlesClient(Service):
         return fields
 
     def _open(self, link: Link) -> None:
+        outbox = self._sender.outbox
+        outbox.opened()
         self._sender.age()
         offered = self._offer(link.extensions)
         fields = self._first_frame(len(offered))
         first = json.dumps(fields, separators=(",", ":"))
         goes_on = "since" in fields and (not self.unsure_messages or self._sender.outbox.behind == self._heard())
-        self._receiver.begin(goes_on, self._goes_on and self.config.history is not None)
+        joins = outbox.joins if outbox.unsure and not outbox.behind else None
+        self._receiver.begin(goes_on, self._goes_on and self.config.history is not None, joins)
         link.sendMessage(first.encode("ascii"))
         for frame in offered:
             link.sendMessage(frame.payload, frame.is_binary)
@@ -215,6 +223,7 @@ class MlesClient(Service):
 
     def _settled(self, link: Link) -> None:
         self._was_live = True
+        self._sender.outbox.let_in()
         self._receiver.settle()
         self._begin(link)
 
@@ -225,8 +234,9 @@ class MlesClient(Service):
             return []
         if "resync" not in extensions.keys or not extensions.limit:
             return []
-        # What is sent again anyway is not offered: it would be there twice.
-        held = [frame for frame in self._held.held_frames() if not self._sender.outbox.is_unsure(frame.digest)]
+        # What is sent anyway, now or again, is not offered: it would be there twice.
+        pending = self._sender.outbox.pending
+        held = [frame for frame in self._held.held_frames() if frame.digest not in pending]
         return held[-extensions.limit :]
 
     def _begin(self, link: Link) -> None:
@@ -239,12 +249,14 @@ class MlesClient(Service):
             self._links.say_goodbye()
 
     def _received(self, payload: bytes, is_binary: bool) -> None:
+        self._sender.outbox.let_in()
         self._receiver.received(payload, is_binary)
 
     def _heard(self) -> tuple[int, ...]:
         return tuple(self._receiver.since)
 
     def _broken(self, answered: bool) -> None:
+        self._receiver.broken()
         if not self._may_send and self._receiver.has_looked:
             self._sender.outbox.looked(self._heard())
         self._may_send = False

@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
+    ConnectingCancelledError,
     ConnectionAborted,
     ConnectionDone,
     ConnectionLost,
@@ -83,7 +84,7 @@ def _of_failure(failure: Failure, server: ServerAddress) -> Fault:
         return Fault(f"there is no host {server.host}")
     if isinstance(error, ConnectionRefusedError):
         return Fault(f"nobody listens on {server.authority}")
-    if isinstance(error, TimeoutError | CancelledError):
+    if isinstance(error, TimeoutError | CancelledError | ConnectingCancelledError):
         return Fault(f"no answer from {server.authority}")
     if isinstance(error, ConnectionDone | ConnectionLost | ConnectionAborted):
         return Fault("the connection was lost")

@@ -38,6 +38,9 @@ _LATE_SECONDS = 5.0
 #: The longest wait for all that: a channel may never be quiet.
 _PATIENCE_SECONDS = 10.0
 
+#: Seconds an attempt has at the least, however little patience is left.
+_LEAST_SECONDS = 1.0
+
 #: Seconds a link that was silent has to answer a ping.
 _ANSWER_SECONDS = 10.0
 
@@ -115,6 +118,7 @@ class Links:
         self._deadline: IDelayedCall | None = None  # of the attempt, the wait, or the silence
         self._quiet: IDelayedCall | None = None
         self._started_at = self._began_at = self._opened_at = self._heard_at = 0.0
+        self._given_up_at = 0.0  # the attempt, if there is no WebSocket by then
         self._in_at: float | None = None  # when it last was a member
         self._is_broken = False  # the last link may live on at the server
         self._is_asked = False  # a silent link was asked for a sign of life
@@ -163,8 +167,13 @@ class Links:
         self._tell(Status(State.CONNECTING))
         if self._goodbye is _Goodbye.NOW:
             return
+        seconds = self._config.connect_seconds
+        if self._in_at is None and self._config.patience:
+            left = self._started_at + self._config.patience - self._began_at
+            seconds = min(seconds, max(left, _LEAST_SECONDS))
+        self._given_up_at = self._began_at + seconds
         attempt = self._attempt = self._endpoint.connect(self._factory)
-        self._set_deadline(self._config.connect_seconds, attempt.cancel)
+        self._set_deadline(seconds, attempt.cancel)
         attempt.addCallbacks(self._connected, self._not_connected)
 
     def _connected(self, protocol: Any) -> None:
@@ -176,7 +185,7 @@ class Links:
         if self._goodbye is _Goodbye.NOW:
             link.abort()
         else:
-            self._set_deadline(self._began_at + self._config.connect_seconds - self._clock.seconds(), link.abort)
+            self._set_deadline(self._given_up_at - self._clock.seconds(), link.abort)
 
     def _not_connected(self, failure: Failure) -> None:
         self._attempt = None
@@ -266,6 +275,8 @@ class Links:
     def link_ended(self, link: Link, ending: Ending) -> None:
         assert ending.failure is not None
         was_open, self.link, self._opening = self.link is link, None, None
+        if self.status.state is State.LIVE:
+            self._in_at = self._clock.seconds()
         self._stop_timers()
         if was_open:
             self._user.link_ended(ending.answered)

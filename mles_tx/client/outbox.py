@@ -41,6 +41,7 @@ class Saying:
         digest: of the payload.
         sure_at: when the server has surely taken it.
         behind: digests of what had come when it was sent: in the history it stands behind that, if it is there.
+        joins: how often the client had been let in before the link it was sent on.
     """
 
     payload: bytes
@@ -49,6 +50,7 @@ class Saying:
     digest: int
     sure_at: float = 0.0
     behind: tuple[int, ...] = ()
+    joins: int = 0
 
 
 class Outbox:
@@ -58,7 +60,17 @@ class Outbox:
         waiting_bytes: bytes of what waits to be sent.
     """
 
-    __slots__ = ("_queue", "_said", "_sure_at", "_unsure", "_unsure_bytes", "_unsure_digests", "waiting_bytes")
+    __slots__ = (
+        "_is_in",
+        "_joins",
+        "_queue",
+        "_said",
+        "_sure_at",
+        "_unsure",
+        "_unsure_bytes",
+        "_unsure_digests",
+        "waiting_bytes",
+    )
 
     def __init__(self) -> None:
         self._queue: deque[Saying] = deque()
@@ -67,6 +79,8 @@ class Outbox:
         self._unsure_digests = Counter[int]()
         self._said = DigestMemory()
         self._sure_at = 0.0
+        self._joins = 0  # links before this one that the client was let in on
+        self._is_in = False
         self.waiting_bytes = 0
 
     def __len__(self) -> int:
@@ -78,9 +92,10 @@ class Outbox:
         """Messages that were sent and may be lost should the link break now."""
         return len(self._unsure)
 
-    def is_unsure(self, digest: int) -> bool:
-        """Whether a message was sent and may be lost should the link break now."""
-        return digest in self._unsure_digests
+    @property
+    def pending(self) -> set[int]:
+        """Digests of what waits to be sent, and of what was sent and may be lost should the link break now."""
+        return {saying.digest for saying in self._queue}.union(self._unsure_digests)
 
     @property
     def said(self) -> DigestMemory:
@@ -105,6 +120,24 @@ class Outbox:
         """Behind what the first of the unsure stands in the history, if it is there; empty: behind anything."""
         return self._unsure[0].behind if self._unsure else ()
 
+    @property
+    def joins(self) -> int:
+        """How often the client was surely let in from the link on that the first of the unsure was sent on.
+
+        In the history it stands behind the first frame of the client's that is so many before the end. 0: on none of
+        them the server has said anything, and there may be no such frame.
+        """
+        return self._joins - self._unsure[0].joins if self._unsure else 0
+
+    def opened(self) -> None:
+        """There is a new link."""
+        self._joins += self._is_in
+        self._is_in = False
+
+    def let_in(self) -> None:
+        """The server of this link has said something: the client is on the channel, and its first frame is there."""
+        self._is_in = True
+
     def looked(self, behind: tuple[int, ...]) -> None:
         """The history was looked through up to some place: the unsure are behind it, or not there."""
         for saying in self._unsure:
@@ -113,6 +146,7 @@ class Outbox:
     def sent(self, saying: Saying, now: float, behind: tuple[int, ...] = ()) -> None:
         """One was written to the socket, when those had come that it stands behind."""
         saying.behind = behind
+        saying.joins = self._joins
         self._sure_at = max(self._sure_at, now + UNSURE_SECONDS) + _TAKING_SECONDS
         saying.sure_at = self._sure_at
         self._unsure.append(saying)

@@ -32,14 +32,18 @@ class Replay:
     Args:
         received: what came on earlier links.
         outbox: what the client has said.
+
+    Attributes:
+        finds: whether what the client has said, and may be lost, is looked for.
     """
 
-    __slots__ = ("_outbox", "_received", "_said")
+    __slots__ = ("_outbox", "_received", "_said", "finds")
 
     def __init__(self, received: DigestMemory, outbox: Outbox) -> None:
         self._received = Counter(received)
         self._said = Counter(outbox.said)
         self._outbox = outbox
+        self.finds = True
 
     def kind(self, digest: int, joins: bool) -> Kind:
         """What a frame is; to be asked once for each, in order.
@@ -54,7 +58,7 @@ class Replay:
         if self._said.get(digest, 0) > 0:
             self._said[digest] -= 1
             return Kind.OWN
-        if self._outbox.unsure and self._outbox.found(digest):
+        if self.finds and self._outbox.unsure and self._outbox.found(digest):
             return Kind.OWN
         if not joins:
             self._received.clear()

@@ -5,6 +5,7 @@ from typing import Any
 
 import h11
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -125,4 +126,5 @@ class TunnelEndpoint:
 
     @staticmethod
     def _unreachable(failure: Failure) -> Failure:
-        return failure if failure.check(CancelledError) else Failure(ProxyRefused("the proxy cannot be reached"))
+        is_ours = failure.check(CancelledError, ConnectingCancelledError)
+        return failure if is_ours else Failure(ProxyRefused("the proxy cannot be reached"))

@@ -246,6 +246,21 @@ class PublishTests(ClientTestCase):
         heard.pass_time(10)
         self.assertEqual((self.successResultOf(finished).is_error, bob.received), (False, ["one"]))
 
+    def test_finish_while_paused(self) -> None:
+        """Nobody need take the messages for the goodbye to be answered; what had not been taken is there still."""
+        heard = self.started()
+        messages = heard.client.messages()
+        bob = self.server.join("bob", "news")
+        for number in range(400):
+            bob.send(str(number))
+        heard.pass_time(1)
+        self.assertEqual(self.successResultOf(messages.__anext__()).text, "0")
+        finished = heard.client.finish()
+        heard.pass_time(1)
+        self.assertEqual(self.successResultOf(finished).why, "left")
+        self.assertEqual([self.successResultOf(messages.__anext__()).text for _ in range(399)], heard.said[1:])
+        self.failureResultOf(messages.__anext__(), StopAsyncIteration)
+
     def test_finish_fails(self) -> None:
         """When the server does not let it in, that is an error."""
         self.server.join("alice", "news")
@@ -345,6 +360,52 @@ class BreakTests(ClientTestCase):
         self.assertEqual(bob.received.count("arrives"), 1)
         self.assertEqual(heard.said, [])
 
+    def test_same_text_of_others(self) -> None:
+        """What a client says first may be the same words as the history has: they are not taken for its own."""
+        for how in ("not read", "read", "read before others"):
+            with self.subTest(how=how):
+                channel = how
+                bob = self.server.join("bob", channel)
+                before = Heard(self.way, "alice", channel, receive=False)
+                before.client.publish("disk full")
+                before.client.startService()
+                before.client.finish()
+                before.pass_time(2)
+                heard = Heard(self.way, "alice", channel, receive=False)
+                if how == "not read":
+                    heard.client.startService()
+                    heard.pass_time(0)
+                    self.way.sides[-1].peer.is_read = False
+                    heard.client.publish("disk full")
+                else:
+                    heard.client.publish("disk full")
+                    heard.client.startService()
+                heard.pass_time(0)
+                if how == "read before others":
+                    bob.send("what now?")
+                    heard.pass_time(0)
+                finished = heard.client.finish()
+                self.way.cut()
+                heard.pass_time(10)
+                self.assertFalse(self.successResultOf(finished).is_error)
+                self.assertEqual(bob.received.count("disk full"), 2)
+
+    def test_same_text_after_several_breaks(self) -> None:
+        """However often the link breaks, what was taken is found behind the first frame of the link it was sent on."""
+        bob = self.server.join("bob", "news")
+        bob.send("hello")
+        heard = self.started(receive=False)
+        heard.client.publish("hello")
+        heard.pass_time(0)
+        for _ in range(3):
+            self.way.cut()
+            heard.pass_time(0.5)
+            self.way.sides[-1].is_read = False  # it is let in, and does not hear the end of the history
+            heard.pass_time(1)
+        self.way.cut()
+        heard.pass_time(10)
+        self.assertEqual(bob.received.count("hello"), 1)
+
     def test_looks_no_further_back(self) -> None:
         """It looks for what may be lost behind what it had heard when it said it, and not in all there is."""
         bob = self.server.join("bob", "news")
@@ -425,6 +486,30 @@ class BreakTests(ClientTestCase):
         heard.pass_time(40)
         status = heard.client.status
         self.assertEqual((status.state, status.is_error), (State.CLOSED, True))
+
+    def test_patience_without_an_answer(self) -> None:
+        """So it does where nobody answers at all; only without any patience there is one whole attempt."""
+        self.way.hangs = True
+        for patience, seconds in ((3, 4), (0, 20)):
+            heard = Heard(self.way, patience=patience)
+            heard.client.startService()
+            heard.pass_time(2)
+            self.assertIs(heard.client.status.state, State.CONNECTING)
+            heard.pass_time(seconds - 2)
+            self.assertIs(heard.client.status.state, State.CLOSED)
+            self.assertIn("no answer from", heard.client.status.why)
+
+    def test_uid_of_the_link_before(self) -> None:
+        """However long it was a member: when its link breaks and still has the uid, it is asked for again."""
+        heard = self.started(receive=False)
+        heard.pass_time(200)
+        self.way.cut()
+        holder = self.server.join("alice", "news")
+        heard.pass_time(10)
+        self.assertIn((State.WAITING, 4512), [(status.state, status.code) for status in heard.statuses])
+        holder.close()
+        heard.pass_time(15)
+        self.assertIs(heard.client.status.state, State.LIVE)
 
     def test_no_answer(self) -> None:
         """An attempt that stays without an answer is given up, and made again."""
@@ -571,6 +656,16 @@ class ResyncTests(ClientTestCase):
         heard.client.publish("3")
         heard.pass_time(0)
         self.way.cut()
+        self.way.restart()
+        heard.pass_time(5)
+        self.assertEqual(self.first_frames()[-1]["resync"], 2)
+        self.assertEqual(self.remembered(), ["1", b"2", "3"])
+
+    def test_waits_to_be_sent(self) -> None:
+        """Nor is offered what still waits to be sent."""
+        heard = self.begin()
+        self.way.cut()
+        heard.client.publish("3")
         self.way.restart()
         heard.pass_time(5)
         self.assertEqual(self.first_frames()[-1]["resync"], 2)

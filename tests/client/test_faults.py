@@ -5,6 +5,7 @@ from service_identity import VerificationError
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import (
     ConnectError,
+    ConnectingCancelledError,
     ConnectionDone,
     ConnectionLost,
     ConnectionRefusedError,
@@ -29,6 +30,7 @@ FAILURES: tuple[tuple[Exception, Fault], ...] = (
     (DNSLookupError(), Fault("there is no host mles.test")),
     (TimeoutError(), Fault("no answer from mles.test:443")),
     (CancelledError(), Fault("no answer from mles.test:443")),
+    (ConnectingCancelledError(SERVER), Fault("no answer from mles.test:443")),
     (ConnectError("no route"), Fault("mles.test:443 cannot be reached: no route")),
     (OSError("x\ny"), Fault("mles.test:443 cannot be reached: x\N{REPLACEMENT CHARACTER}y")),
     (VerificationError([]), Fault("the certificate of mles.test:443 is for another name", is_final=True)),
