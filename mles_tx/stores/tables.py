@@ -130,42 +130,71 @@ class Tables:
         changed, self._is_changed = self._is_changed, False
         return changed
 
-    def append(self, batches: Iterable[Batch]) -> None:
-        """Write messages, within a transaction. Of what is too much for its channel, only the end."""
+    def append(self, batches: Sequence[Batch]) -> None:
+        """Write messages, within a transaction. Of what is too much for its channel, only the end.
+
+        Batches that are written for a second time, alone or with what has come since, stand once.
+        """
         by_channel: dict[str, list[Batch]] = {}
-        for batch in batches:
+        for batch in self._numbered(self._kept(batches)):
             by_channel.setdefault(batch.channel, []).append(batch)
         for name, runs in by_channel.items():
             self._append(name, runs)
 
-    def _append(self, name: str, runs: list[Batch]) -> None:
-        known = self._channel(name)
-        keep = self.limit
+    def _kept(self, batches: Sequence[Batch]) -> list[Batch]:
+        """What its channel remembers when all of it is written."""
+        left: dict[str, int] = {}
+        joined: set[tuple[str, str]] = set()
         kept: list[Batch] = []
-        joined: set[str] = set()
-        for run in reversed(runs):
-            messages, n = run.messages, run.n
+        for batch in reversed(batches):
+            name, n, messages = batch
+            keep = left.get(name, self.limit)
+            if not keep:
+                continue
             if messages[0].is_join:  # it comes alone
-                uid = messages[0].uid
-                if uid in joined:
+                join = name, messages[0].uid
+                if join in joined:
                     continue
-                joined.add(uid)
+                joined.add(join)
             if len(messages) > keep:
                 n += len(messages) - keep
                 messages = messages[len(messages) - keep :]
-            if messages:
-                kept.append(Batch(name, n, messages))
-            keep -= len(messages)
-            if not keep:
-                break
-        for uid in joined:
-            self._take_out_join(known, uid)
+                batch = Batch(name, n, messages)
+            left[name] = keep - len(messages)
+            kept.append(batch)
+        kept.reverse()
+        return kept
+
+    def _numbered(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """What is to be written of batches, with their numbers: those that are given, if they grow.
+
+        They grow from channel to channel, not within each of them: so they are looked at before channels are.
+        """
+        behind = self._newest  # what has a higher number has not been written, whatever stands there meanwhile
+        for batch in batches:
+            if batch.n > self._newest:
+                self._newest = batch.n + len(batch.messages) - 1
+                yield batch
+                continue
+            # Either the clock was set back while the file could not be read, or this is tried for a second time and
+            # had been written at the first.
+            id = self._channel(batch.channel).id
+            for n, message in enumerate(batch.messages, batch.n):
+                if n > behind or self._at(n) != (id, message.frame, message.uid):
+                    self._newest = max(self._newest + 1, n)
+                    yield Batch(batch.channel, self._newest, [message])
+
+    def _append(self, name: str, runs: list[Batch]) -> None:
+        known = self._channel(name)
+        for run in runs:
+            if run.messages[0].is_join:
+                self._take_out_join(known, run.messages[0].uid)
         values: list[Any] = []
-        for run in reversed(kept):
-            for n, message in self._numbered(known, run):
+        for run in runs:
+            for n, message in enumerate(run.messages, run.n):
                 values += (known.id, n, message.uid, message.is_join, message.frame)
                 known.bytes += len(message.frame)
-                known.last = self._newest = n
+                known.last = n
         count = len(values) // 5
         at = 0
         for rows in _ROWS:
@@ -181,20 +210,6 @@ class Tables:
         elif known.count > self.limit + min(self.limit // 4, _STEP_ROWS) or known.bytes > self._max_bytes * 5 // 4:
             self._trim(known)
         self._write_counts(known)
-
-    def _numbered(self, known: _Known, run: Batch) -> Iterable[tuple[int, Message]]:
-        """The messages with their numbers: those that are given, if they grow."""
-        if run.n > self._newest:
-            return enumerate(run.messages, run.n)
-        # Either the clock was set back while the file could not be read, or this is tried for a second time and had
-        # been written at the first.
-        numbered = []
-        last = self._newest
-        for n, message in enumerate(run.messages, run.n):
-            if self._at(n) != (known.id, message.frame, message.uid):
-                last = max(last + 1, n)
-                numbered.append((last, message))
-        return numbered
 
     def lay_in(self, name: str, rows: Iterable[tuple[int, Message]]) -> int:
         """Add messages of any age, within a transaction; those that are there already stay as they are.

@@ -125,6 +125,49 @@ class AppendTests(_TablesTests):
         self.assertEqual(self.texts(), ["1", "2", "3", "4", "5", "6"])
         self.assert_counts()
 
+    def numbers(self, channel: str = "a") -> list[int]:
+        return [n for n, _ in self.tables.read(channel)]
+
+    def test_same_words(self) -> None:
+        """Who says the same again and again, on several channels at a time, is remembered each time, in its order."""
+        self.tables = self.open(limit=1_000)
+        batches = [self.batch(n, *["x"] * 10, channel="abc"[n // 10 % 3]) for n in range(1_000, 2_000, 10)]
+        for first in range(0, len(batches), 7):
+            self.write(*batches[first : first + 7])
+        for channel in "abc":
+            given = [batch.n + k for batch in batches if batch.channel == channel for k in range(10)]
+            self.assertEqual(self.numbers(channel), given)
+        self.assert_counts()
+
+    def test_a_group_twice(self) -> None:
+        """A group that is written again, with what has come since, stands once, with the numbers it had."""
+        group = [
+            *(self.batch(1000, "x"), self.batch(1001, "x", channel="b"), Batch("a", 1002, [join_of("bob")])),
+            *(self.batch(1003, "x"), Batch("a", 1004, [join_of("bob")]), self.batch(1005, "x", channel="b")),
+            *(self.batch(1006, "x"), self.batch(2000, *["x"] * 150, channel="c"), Batch("a", 3000, [join_of("eve")])),
+        ]
+        since = [self.batch(3001, "x", channel="b"), self.batch(3002, "x", "x"), self.batch(3004, "x", channel="b")]
+        self.write(*group)
+        for again in (group, [*group, *since], since):
+            self.write(*again)
+        self.assertEqual(self.numbers(), [1000, 1003, 1004, 1006, 3000, 3002, 3003])
+        self.assertEqual(self.numbers("b"), [1001, 1005, 3001, 3004])
+        self.assertEqual(self.numbers("c"), list(range(2050, 2150)))
+        self.assert_counts()
+
+    def test_clock_set_back(self) -> None:
+        """What comes with old numbers stands behind what is there, in its order, also among what does not."""
+        self.write(self.batch(1000, "1", "2"), self.batch(1010, "x", channel="b"))
+        self.write(
+            *(self.batch(500, "3"), self.batch(501, "x", channel="b"), self.batch(999, "4", "5", "6")),
+            *(Batch("a", 1011, [join_of("bob")]), self.batch(1012, "x", channel="b"), self.batch(1013, "7")),
+        )
+        self.assertEqual(self.texts(), [*"123456", payload_of(join_of("bob").frame).decode(), "7"])
+        self.assertEqual(self.texts("b"), ["x"] * 3)
+        self.write(self.batch(1020, "8"))
+        self.assertEqual(self.numbers()[-1], 1020)
+        self.assert_counts()
+
     def test_nothing_of_it(self) -> None:
         """A transaction that fails leaves everything as it was, and the counts right."""
         self.write(self.batch(1, "1"))
