@@ -164,7 +164,9 @@ class Followed:
             return compose()
         waiting = WaitingReplay(compose)
         self._waiting.append(waiting)
-        if self.state in (State.ALONE, State.FOLLOWING) and self._link.is_up:
+        if self.state is not State.LOADING and self._link.is_up:
+            # A read that is under way is begun again behind it: what it is to bring stands behind the replay.
+            self._is_behind = self._is_behind or self.state is State.READING
             self._load()
         if self.is_alone:
             self._find_waiting()

@@ -1,5 +1,7 @@
 """Tests of one channel on one node: its place in the stream, and what is remembered."""
 
+from itertools import product
+
 from twisted.internet.defer import Deferred
 
 from mles_tx.stores.redis import followed as module
@@ -316,6 +318,36 @@ class MemoryTests(NodesTestCase):
         self.server.settle()
         self.assertEqual(self.successResultOf(reading), ["a.0", "a.1", "a.2", "a.3", "a.4"])
         self.assert_everybody_heard_everything()
+
+    def test_forgotten_while_it_is_read_on(self) -> None:
+        """Who joins a channel that is being read on, and was dropped here, gets what was said, and then hears it."""
+        self.patch(module, "_PAGE_BYTES", 60)
+        for steps, is_cut in product(range(8), (False, True)):
+            self.setUp()
+            one, other = self.node(), self.node()
+            for _ in range(3):
+                one.speak()
+            self.server.settle()
+            other.link.cut_hearing()
+            for _ in range(5):
+                one.speak()
+            self.server.settle()
+            other.link.mend_hearing()
+            while other.followed.state is State.FOLLOWING:
+                self.server.work()
+            for _ in range(steps):
+                self.server.work()
+            other.followed.forget()
+            reading, known = Deferred.fromCoroutine(other.remembered()), len(other.heard)
+            one.speak()
+            other.speak()
+            self.server.work()
+            if is_cut:
+                other.link.cut_commands()
+                other.link.mend()
+            self.server.settle()
+            self.assertEqual(self.successResultOf(reading), one.said[:known], f"{steps=} {is_cut=}")
+            self.assert_everybody_heard_everything()
 
     def test_limit(self) -> None:
         """Only as much is read as is remembered."""

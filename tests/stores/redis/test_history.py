@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
@@ -262,16 +263,17 @@ class NodesTests(NodesTestCase):
         self.assertFalse(one.history.forget_one())
 
     def test_chance(self) -> None:
-        """Whatever is cut, held and mended in whatever order, everybody hears everything once."""
+        """Whatever is cut, held and mended in whatever order, everybody hears everything once, and joiners come in."""
         for seed in range(examples(150)):
             self.setUp()
             self._by_chance(random.Random(seed), seed)
 
     def _by_chance(self, chance: random.Random, seed: int) -> None:
         nodes = [self.node() for _ in range(chance.choice((2, 2, 3)))]
+        joining: list[Deferred[list[str]]] = []
         for _ in range(chance.randint(10, 80)):
             node = chance.choice(nodes)
-            step = chance.choice("sssssSwwwwWtTchmMHmbj")
+            step = chance.choice("sssssSwwwwWtTchmMHmbjf")
             if step == "s":
                 node.speak()
             elif step == "S":
@@ -299,10 +301,15 @@ class NodesTests(NodesTestCase):
                 self.server.held = not self.server.held
             elif step == "j":
                 node.history.append("example", [join_of(chance.choice(("ann", "bob")))])
+            elif step == "f":
+                node.followed.forget()
+                joining.append(Deferred.fromCoroutine(node.remembered()))
         self.recover()
         for node in nodes:
             node.listener.heard = [(c, b) for c, b in node.listener.heard if not b[0].is_join]
         try:
+            for reading in joining:
+                self.successResultOf(reading)
             self.assert_everybody_heard_everything()
         except Exception as error:
             raise AssertionError(f"{seed=}") from error
