@@ -218,6 +218,8 @@ class Leases:
                     if alive is None and self._clock.seconds() < until:
                         await self._sleep(_RETRY_SECONDS)
                         continue
+                if self._claims.get(key) is not claim:
+                    return False  # nobody wants it any more, so it is taken from nobody
                 taken_from = holder
         except LinkDownError:
             return True

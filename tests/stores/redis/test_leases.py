@@ -217,6 +217,31 @@ class LeaseTests(SynchronousTestCase):
         self.server.settle()
         self.assertEqual(self.holders, {})
 
+    def test_gone_while_it_looks_again(self) -> None:
+        """Who goes before it is decided takes the uid from nobody, also when somebody on the same node has it then."""
+        self.assertTrue(self.join(self.other))
+        self.links[1].cut_hearing()
+        self.ask(self.one)
+        self.server.settle()
+        self.one.history.release(*A)
+        self.other.leave(*A)
+        self.server.settle()
+        self.assertTrue(self.join(self.one))
+        self.clock.advance(0.5)
+        self.server.settle()
+        self.assertEqual((self.one.expelled, self.holders), ([], {b"alice": b"a"}))
+
+    def test_gone_while_it_asks(self) -> None:
+        """Who goes while the holder's node gives no answer takes the uid from nobody."""
+        self.assertTrue(self.join(self.other))
+        self.other.answers = []
+        self.ask(self.one)
+        self.server.settle()
+        self.one.history.release(*A)
+        self.clock.advance(4)
+        self.server.settle()
+        self.assertEqual((self.other.expelled, self.holders), ([], {b"alice": b"b"}))
+
     def test_two_on_one_node(self) -> None:
         """Two members of one node share what it has claimed; it is given back with the last."""
         self.assertTrue(self.join(self.one))
