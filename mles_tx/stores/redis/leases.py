@@ -155,7 +155,8 @@ class Leases:
         self._timers.clear()
         questions, self._questions = self._questions, {}
         for question in questions.values():
-            question.callback(None)
+            question.errback(LinkDownError("it is not waited for any more"))
+            question.addErrback(lambda _: None)  # while it is being asked, nobody listens yet
 
     # -- what other nodes say
 

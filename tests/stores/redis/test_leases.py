@@ -1,5 +1,7 @@
 """Tests of which node's member has a uid."""
 
+from itertools import product
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -283,3 +285,22 @@ class LeaseTests(SynchronousTestCase):
             if members is self.one:
                 self.assertTrue(self.join(self.other))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_end_while_it_asks(self) -> None:
+        """A node that ends while it asks for a uid leaves no timer, and lets go who waits for the answer."""
+        for steps, is_held in product(range(6), (False, True)):
+            self.setUp()
+            self.assertTrue(self.join(self.one))
+            self.one.answers = []
+            claiming = self.ask(self.other)
+            for _ in range(steps):
+                self.server.work()
+            self.server.held = is_held
+            for members in (self.other, self.one):
+                closing = members.history.close()
+                self.server.settle()
+                self.clock.advance(3 * self.server.held)
+                self.successResultOf(closing)
+                self.server.held = False
+            self.assertTrue(self.successResultOf(claiming))
+            self.assertEqual(self.clock.getDelayedCalls(), [])
