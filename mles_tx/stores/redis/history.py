@@ -330,7 +330,7 @@ class RedisHistory:
                 "{name}: too much waits to be stored; the oldest messages are dropped, and never reach other servers",
                 name=self._name,
             )
-        self._own[pending.channel].pop(pending.number, None)
+        self._own.get(pending.channel, {}).pop(pending.number, None)  # once it was announced, the channel may be gone
         pending.is_seen = True
         if not pending.is_delivered:
             pending.is_delivered = True
@@ -352,6 +352,8 @@ class RedisHistory:
         self._is_going_alone = True
         while waiting := self._undelivered():  # who hears it may say something, which is to come behind the rest
             for pending in waiting:
+                if pending.is_delivered:
+                    continue  # what was said meanwhile has pushed it out of the backlog
                 pending.is_delivered = True
                 self._listener.committed(pending.channel, pending.batch)
         self._is_going_alone = False

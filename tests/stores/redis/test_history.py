@@ -226,6 +226,43 @@ class NodesTests(NodesTestCase):
         self.assertTrue(0 < lost < 50)
         self.assertEqual(other.heard, one.said[lost:])
 
+    def test_too_much_of_one_that_is_left(self) -> None:
+        """What is dropped may be of a channel nobody is on any more; what pushed it out is heard all the same."""
+        self.patch(backlog, "MAX_BACKLOG_BYTES", 100)
+        one = self.node()
+        one.history.replay("other", "reader", None, ())
+        self.server.settle()
+        one.history.append("other", [said("x" * 90)])
+        one.link.cut_commands(taken=1)  # it is announced, and the answer does not come
+        self.server.settle()
+        self.assertEqual(len(one.listener.texts("other")), 1)
+        one.history.sweep()
+        self.assertEqual(list(one.history.channels()), ["example"])
+        one.say("a.0")
+        one.say("a.1")
+        self.assertEqual(one.history.counts().lost, 1)
+        self.recover()
+        self.assertEqual(one.heard, one.said)
+
+    def test_too_much_at_once(self) -> None:
+        """What is dropped because somebody answers it, when Redis has gone, is heard once."""
+        self.patch(backlog, "MAX_BACKLOG_BYTES", 100)
+        one = self.node()
+        committed = one.listener.committed
+
+        def answering(channel: str, batch: Sequence[Message]) -> None:
+            committed(channel, batch)
+            if len(one.said) == 2:
+                one.say("a.2" + 94 * "x")
+
+        one.link.cut()
+        one.speak()
+        one.speak()
+        self.patch(one.listener, "committed", answering)
+        self.clock.advance(0.2)
+        self.clock.advance(0.01)
+        self.assertEqual((one.heard, one.history.counts().lost), (one.said, 2))
+
     def test_closed_and_opened(self) -> None:
         """A node can be closed and opened again; what is said meanwhile elsewhere is there afterwards."""
         one, other = self.node(), self.node()
