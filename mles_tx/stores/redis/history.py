@@ -175,6 +175,9 @@ class RedisHistory:
                     self._unfollow(channel)
             elif followed.state is State.ALONE and self._link.is_up:
                 followed.resume()
+        # Deaf, it would take a holder that answers for one that does not.
+        if self._link.is_up and self._link.is_hearing and not self._patience.is_late:
+            self._leases.settle_next()
 
     def channels(self) -> KeysView[str]:
         return self._followed.keys()

@@ -9,8 +9,8 @@ uid taken by a living member of another node loses its own (4512, uid_taken).
 """
 
 import json
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Sequence
+from itertools import count, islice
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -35,6 +35,9 @@ _RETRY_SECONDS = 0.5
 
 #: Uids of a channel that are claimed in one go.
 _MANY = 500
+
+#: Claims that are looked at in one sweep: with a channel for each, what is said waits some 30 ms for them.
+_NEXT = 2000
 
 _Key = tuple[str, str]
 
@@ -140,13 +143,14 @@ class Leases:
 
     def settle(self) -> None:
         """Redis is there again: see to it that everything this node has is its own."""
-        by_channel: dict[str, list[str]] = {}
-        for (channel, uid), claim in self._claims.items():
-            if claim.is_ours:
-                by_channel.setdefault(channel, []).append(uid)
-        for channel, uids in by_channel.items():
-            for start in range(0, len(uids), _MANY):
-                self._settle(channel, uids[start : start + _MANY])
+        self._settle_all(list(self._claims))
+
+    def settle_next(self) -> None:
+        """Likewise for some, in turn, now and then: so Redis forgets none of them for being old, or is told again."""
+        keys = list(islice(self._claims, _NEXT))
+        for key in keys:
+            self._claims[key] = self._claims.pop(key)  # to the end
+        self._settle_all(keys)
 
     def stop(self) -> None:
         """Wait for nobody any more."""
@@ -266,6 +270,15 @@ class Leases:
         for answer in waiting:
             if not answer.called:
                 answer.callback(is_ours)
+
+    def _settle_all(self, keys: Sequence[_Key]) -> None:
+        by_channel: dict[str, list[str]] = {}
+        for key in keys:
+            if self._claims[key].is_ours:
+                by_channel.setdefault(key[0], []).append(key[1])
+        for channel, uids in by_channel.items():
+            for start in range(0, len(uids), _MANY):
+                self._settle(channel, uids[start : start + _MANY])
 
     def _settle(self, channel: str, uids: list[str]) -> None:
         arguments: list[str] = []

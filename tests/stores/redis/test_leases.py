@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from mles_tx.channels.claims import IClaims, IHolders
 from mles_tx.protocol.closing import CloseReason
+from mles_tx.stores.redis import leases
 from mles_tx.stores.redis.history import RedisHistory
 from mles_tx.stores.redis.keys import channel_keys, node_key
 from tests.stores.contract import Listener
@@ -195,6 +196,52 @@ class LeaseTests(SynchronousTestCase):
         self.server.settle()
         self.assertEqual(self.holders, {b"alice": b"a"})
         self.assertFalse(self.join(self.other))
+
+    def test_forgotten(self) -> None:
+        """What Redis forgets of those who are there it is told again in time, some of them at each sweep, in turn."""
+        self.patch(leases, "_NEXT", 2)
+        uids = [f"u{number}" for number in range(5)]
+        for uid in uids:
+            self.assertTrue(self.join(self.one, ("example", uid)))
+        (key,) = channel_keys("example", "uids")
+        self.server.redis.expire(key, 60)
+        self.one.history.sweep()
+        self.server.settle()
+        self.assertGreater(self.server.redis.ttl(key), 60)
+        self.server.redis.delete(key)
+        for count in (2, 4, 5, 5):
+            self.one.history.sweep()
+            self.server.settle()
+            self.assertEqual(len(self.holders), count)
+        self.assertFalse(self.join(self.other, ("example", "u3")))
+        self.assertEqual(self.one.expelled, [])
+
+    def test_given_twice(self) -> None:
+        """Of two who have a uid, because Redis had forgotten the first of them, one keeps it from the next sweep on."""
+        self.assertTrue(self.join(self.one))
+        self.server.redis.flushall()
+        for link in self.links:
+            self.server.redis.set(node_key(link.node), 1)
+        self.assertTrue(self.join(self.other))
+        for members in (self.one, self.other) * 2:
+            members.history.sweep()
+            self.server.settle()
+        self.assertEqual((self.one.expelled, self.other.expelled), ([("alice", CloseReason.UID_TAKEN)], []))
+        self.assertEqual(self.holders, {b"alice": b"b"})
+
+    def test_not_swept(self) -> None:
+        """While nobody can be asked, or an answer would not be heard, a sweep asks nothing."""
+        self.assertTrue(self.join(self.one))
+        self.server.redis.delete(*channel_keys("example", "uids"))
+        self.links[0].cut_hearing()
+        self.one.history.sweep()
+        self.server.settle()
+        self.assertEqual(self.holders, {})
+        self.links[0].cut_commands()
+        self.one.history.sweep()
+        self.links[0].mend()
+        self.server.settle()
+        self.assertEqual(self.holders, {b"alice": b"a"})
 
     def test_stopped(self) -> None:
         """When Redis stops answering, who waits for it is let in after a fifth of a second."""
