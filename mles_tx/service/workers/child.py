@@ -28,6 +28,9 @@ START_SECONDS = 60.0
 _BEAT_SECONDS = 5.0
 STUCK_SECONDS = 30.0
 
+#: Seconds from one beat to the next that tell of a pause of this process itself.
+_PAUSE_SECONDS = 2 * _BEAT_SECONDS
+
 #: Seconds a worker has to say how it is.
 _REPORT_SECONDS = 2.0
 
@@ -86,7 +89,7 @@ class Child(ProcessProtocol):
         self.served_at: float | None = None
         self._lines = {1: Lines(self._said), 2: Lines(self._logged)}
         self._timer: IDelayedCall | None = clock.callLater(START_SECONDS, self._too_late)
-        self._heard_at = clock.seconds()
+        self._heard_at = self._beat_at = clock.seconds()
         self._reporting: list[Deferred[None]] = []
         self._changing: list[Deferred[str]] = []
         self._ending: list[Deferred[None]] = []
@@ -212,7 +215,7 @@ class Child(ProcessProtocol):
         if kind == "serving" and self.state is ChildState.STARTING:
             self.state = ChildState.SERVING
             self.banner, self.port, self.report = message["banner"], message["port"], message["report"]
-            self.served_at = self._clock.seconds()
+            self.served_at = self._beat_at = self._clock.seconds()
             self._cancel()
             self._timer = self._clock.callLater(_BEAT_SECONDS, self._beat)
             self._watch.child_serves(self)
@@ -238,7 +241,11 @@ class Child(ProcessProtocol):
                 answered.callback(None)
 
     def _beat(self) -> None:
-        if self._clock.seconds() - self._heard_at > STUCK_SECONDS:
+        now = self._clock.seconds()
+        if now - self._beat_at > _PAUSE_SECONDS:
+            self._heard_at = now  # what it has said meanwhile is in the pipe, unread; or it stood still, too
+        self._beat_at = now
+        if now - self._heard_at > STUCK_SECONDS:
             self._timer = None
             self._log.error(
                 "worker {worker} has not answered for {seconds:.0f} seconds: it is killed",

@@ -101,6 +101,27 @@ class LifeTests(ChildTestCase):
         self.assertEqual(self.process.signals, ["KILL"])
         self.assertIn("worker 2 has not answered for 30 seconds: it is killed", self.lines)
 
+    def test_own_pause(self) -> None:
+        """After a pause of the supervisor's own nobody is killed whose signs of life were only not read yet."""
+        self.process.serve()
+        self.clock.advance(5.0)
+        self.process.say("pong")
+        self.clock.advance(10 * STUCK_SECONDS)
+        self.assertEqual((self.process.signals, self.process.kinds[-1], self.child.is_late), ([], "ping", False))
+        for _ in range(int(STUCK_SECONDS / 5)):
+            self.clock.advance(5.0)
+        self.assertEqual(self.process.signals, [])
+        self.clock.advance(5.0)
+        self.assertEqual(self.process.signals, ["KILL"])
+
+    def test_late_to_serve(self) -> None:
+        """The time it takes to come up is no pause."""
+        self.clock.advance(START_SECONDS - 1.0)
+        self.process.serve()
+        for _ in range(int(STUCK_SECONDS / 5) + 1):
+            self.clock.advance(5.0)
+        self.assertEqual(self.process.signals, ["KILL"])
+
     def test_cannot_start(self) -> None:
         """It says why it cannot start."""
         self.process.say("failed", why="no disk")
