@@ -185,9 +185,12 @@ class AcmeClient:
         """
         deadline = self._clock.seconds() + _ORDER_SECONDS
         answer = await self._session.post(self._order)
-        if answer.text("status") == "ready":
-            answer = await self._finish()
+        is_finalized = False  # an authority may call it ready late, and go on to do so for a while
         while answer.text("status") != "valid":
+            if answer.text("status") == "ready" and not is_finalized:
+                is_finalized = True
+                answer = await self._finish()
+                continue
             if answer.text("status") == "invalid":
                 error = answer.json().get("error") or {}
                 problem = Problem.from_json(error if isinstance(error, dict) else {"detail": error})

@@ -228,6 +228,27 @@ class ClientTests(SynchronousTestCase):
             self.clock.advance(1)
         self.assertIn("processing for too long", str(self.failureResultOf(issuing, Unavailable).value))
 
+    def test_ready_later(self) -> None:
+        """An order that becomes ready only later is finalized then, and once, however long it is called so."""
+        self.proved()
+        statuses = ["pending", "pending", "ready", "ready", "ready", "processing"]
+        self.change("_order", lambda found: found.update(status=statuses.pop(0)) if statuses else None)
+        issuing = self.issue()
+        finalized = []
+        for _ in range(10):
+            self.clock.advance(2)
+            finalized.append(sum(path.startswith("/finalize/") for path in self.authority.asked))
+        self.assertEqual((self.successResultOf(issuing).chain != (), statuses), (True, []))
+        self.assertEqual(finalized, [0, *[1] * 9])
+
+    def test_never_ready(self) -> None:
+        """One that stays pending is not waited for for ever."""
+        self.proved()
+        self.change("_order", lambda found: found.update(status="pending"))
+        issuing = self.issue()
+        self.clock.pump([2.0] * 100)
+        self.assertIn("pending for too long", str(self.failureResultOf(issuing, Unavailable).value))
+
     def test_invalid(self) -> None:
         """An order that comes to nothing says why."""
         self.proved()
