@@ -48,9 +48,10 @@ class _Place:
         failures: ends in a row.
         timer: until the next one is started.
         slot: in the memory they share, of the last process.
+        taken: the slots of all its processes that live: also of one that was replaced, and has not ended yet.
     """
 
-    __slots__ = ("child", "failures", "number", "slot", "successor", "timer", "up")
+    __slots__ = ("child", "failures", "number", "slot", "successor", "taken", "timer", "up")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -60,6 +61,7 @@ class _Place:
         self.failures = 0
         self.timer: IDelayedCall | None = None
         self.slot = 2 * number
+        self.taken: set[int] = set()
 
 
 class Crew:
@@ -200,7 +202,9 @@ class Crew:
         return not self._is_stopping
 
     def _spawn(self, place: _Place, given: Given, live: Given | None) -> Child:
-        place.slot ^= 1
+        if place.slot ^ 1 not in place.taken:  # else that of the last process is free, which has ended
+            place.slot ^= 1
+        place.taken.add(place.slot)
         child = Child(self._clock, self, place.number, place.slot)
         self._launch(child)
         child.start(given, live, is_first=place.number == 0, slot=place.slot, workers=len(self._places), **self._more)
@@ -221,9 +225,10 @@ class Crew:
 
     def child_ended(self, child: Child) -> None:
         """One is no more."""
+        place = self._places[child.place]
+        place.taken.discard(child.slot)
         self._listener.freed(child.slot)
         self._totals.ended(child.report)
-        place = self._places[child.place]
         if place.successor is child and place.up is not None:
             place.up.callback(False)
             return

@@ -195,6 +195,41 @@ class RollTests(CrewTestCase):
         self.assertEqual(self.processes.of(1).told[0]["given"], GIVEN.pack())
         self.stop()
 
+    def assert_apart(self) -> None:
+        """No two processes that live have one slot."""
+        slots = [
+            process.told[0]["slot"] for process in self.processes.started if process.child.state is not ChildState.ENDED
+        ]
+        self.assertEqual(len(slots), len(set(slots)), slots)
+
+    def test_slots(self) -> None:
+        """A worker has its slot for itself, however many of its successors did not come up."""
+        self.begin()
+        for _ in range(3):
+            rolled = self.roll()
+            self.assert_apart()
+            self.told.clear()
+            self.processes.of(1).end(1)
+            self.assertFalse(self.successResultOf(rolled))
+            self.assertNotIn(self.processes.started[0].told[0]["slot"], self.told)
+        self.stop()
+
+    def test_slot_while_ending(self) -> None:
+        """One that was replaced has its slot until it has ended, also when its successor ends before."""
+        self.begin()
+        before = self.processes.of(1)
+        rolled = self.roll()
+        self.processes.of(1).serve()
+        for _ in range(2):
+            self.processes.of(1).end(1)
+            self.clock.advance(1.0)
+            self.assertEqual(self.processes.of(1).child.state, ChildState.STARTING)
+            self.assert_apart()
+        before.end()
+        self.processes.of(1).serve()
+        self.stop()
+        self.assertFalse(self.successResultOf(rolled))
+
     def test_end_meanwhile(self) -> None:
         """When the server ends meanwhile, all of them do."""
         self.begin()
