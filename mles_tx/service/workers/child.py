@@ -273,7 +273,9 @@ class Child(ProcessProtocol):
 
     def _tell(self, kind: str, **fields: Any) -> None:
         if self.transport is not None:
-            self.transport.writeToChild(0, encode(kind, **fields))
+            line = encode(kind, **fields)
+            with suppress(KeyError):  # it has closed its input, and is about to end
+                self.transport.writeToChild(0, line)
 
     def _signal(self, name: str) -> None:
         if self.transport is not None:

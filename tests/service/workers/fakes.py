@@ -70,6 +70,7 @@ class FakeProcess:
     Attributes:
         told: what it was told, in order.
         signals: the signals it got.
+        is_deaf: whether it has closed its input, as one does that is about to end.
     """
 
     def __init__(self, child: Child, pid: int) -> None:
@@ -77,6 +78,7 @@ class FakeProcess:
         self.pid = pid
         self.told: list[dict[str, Any]] = []
         self.signals: list[str] = []
+        self.is_deaf = False
         child.makeConnection(self)
 
     @property
@@ -86,6 +88,8 @@ class FakeProcess:
 
     def writeToChild(self, descriptor: int, data: bytes) -> None:  # noqa: N802
         assert descriptor == 0
+        if self.is_deaf:
+            raise KeyError(descriptor)  # as Twisted does
         self.told += [json.loads(line) for line in data.splitlines()]
 
     def signalProcess(self, name: str) -> None:  # noqa: N802

@@ -137,6 +137,18 @@ class SupervisorTests(SupervisedTestCase):
         self.assertRegex(self.lines[-1], "^no worker is replaced: .*mles.toml: limit")
         self.assertEqual(len(self.reactor.started), 2)
 
+    def test_deaf_worker(self) -> None:
+        """One that has closed its input, and is about to end, keeps nobody else from being cut off."""
+        supervisor = self.serving()
+        one, other = self.reactor.started
+        stopped = supervisor.stopService()
+        one.is_deaf = True
+        supervisor.cut_off()
+        self.assertEqual(other.kinds[-2:], ["stop", "abort"])
+        for process in (one, other):
+            process.end()
+        self.successResultOf(stopped)
+
     def test_end(self) -> None:
         """It ends when all workers have; who is in a hurry has them hurry."""
         supervisor = self.serving()
