@@ -224,6 +224,20 @@ class ReconnectingTests(PageTestCase):
         page.wait("document.querySelector('#messages').innerText.endsWith('end')")
         self.assertEqual(page.texts().count("again"), 6)
 
+    def test_renamed(self) -> None:
+        """Who takes another name says nothing again."""
+        server = self.start_server(*LOCAL)
+        bob = self.member(server, "bob", self.room)
+        page = self.open(server, uid="alice").joined()
+        page.say("one")
+        self.assertIn("one", str(bob.receive()))
+        page.click("#open-settings")
+        page.fill("#uid", "carol")
+        page.click("#settings [type=submit]")
+        page.wait("document.getElementById('status').innerText === 'Connected as carol'")
+        page.say("two")
+        self.assertIn("two", str(bob.receive()))
+
     def test_forgetful_server(self) -> None:
         """A server that comes back with an empty history: what two windows show stays, once each, and goes on."""
         server = self.start_server(*LOCAL)

@@ -178,7 +178,7 @@ export class Session {
     const message = read(frame, this.#sealer);
     const isMine = message.uid === this.#me.uid;
     const identity = this.#memory.identify(frame, message);
-    if (isMine) this.#arrived(identity.key);
+    this.#arrived(identity.key); // also what one said under another name
     const { isNew, wasKnown } = this.#memory.note(identity, message, isMine, isReplay);
     if (wasKnown) this.#view.settle(true);
     if (!isNew || (message.kind === 'join' && isMine)) return;
