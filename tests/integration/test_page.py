@@ -22,12 +22,17 @@ def line(uid: str, text: str) -> str:
     return json.dumps({"text": text, "uid": uid, "time": datetime.now(UTC).isoformat(timespec="milliseconds")})
 
 
+#: Puts the page's clock on by some minutes.
+_LATER = "(() => { const now = Date.now; Date.now = () => now() + arguments[0] * 60_000; })()"
+
+
 class Link:
     """A TCP port that leads to a server, and that can be cut and mended."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._sockets: list[socket.socket] = []
+        self._dead: set[socket.socket] = set()
         self.is_cut = False
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
@@ -48,12 +53,16 @@ class Link:
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
 
-    @staticmethod
-    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):  # cut
             while data := source.recv(65536):
-                sink.sendall(data)
+                if source not in self._dead:
+                    sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
+
+    def deaden(self) -> None:
+        """Let nothing more through what there is, and nobody know."""
+        self._dead.update(self._sockets)
 
     def cut(self) -> None:
         """Cut what there is, and let nobody through."""
@@ -223,6 +232,48 @@ class ReconnectingTests(PageTestCase):
         bob.send("end")
         page.wait("document.querySelector('#messages').innerText.endsWith('end')")
         self.assertEqual(page.texts().count("again"), 6)
+
+    def test_dead_link(self) -> None:
+        """What was said while nothing came through is said again, however late the link breaks."""
+        server = self.start_server(*LOCAL)
+        link = Link(server)
+        self.addCleanup(link.close)
+        bob = self.member(server, "bob", self.room)
+        page = self.open(link, uid="alice").joined()
+        page.wait("(await navigator.serviceWorker.ready).active !== null")
+        link.deaden()
+        page.say("one")
+        page.await_texts("bob joined", "one")
+        page.ask(_LATER, 10)
+        page.say("two")
+        page.await_texts("bob joined", "one", "two")
+        page.ask(_LATER, 10)
+        link.cut()
+        page.wait("document.body.dataset.state === 'waiting'")
+        link.mend()
+        page.try_now()
+        page.joined()
+        self.assertEqual([json.loads(str(bob.receive()))["text"] for _ in range(2)], ["one", "two"])
+
+    def test_dead_link_of_a_closed_window(self) -> None:
+        """The next window says it again; but nothing that went out hours ago, as if it were new."""
+        server = self.start_server(*LOCAL)
+        link = Link(server)
+        self.addCleanup(link.close)
+        bob = self.member(server, "bob", self.room)
+        first = self.open(link, uid="alice").joined()
+        first.wait("(await navigator.serviceWorker.ready).active !== null")
+        link.deaden()
+        for minutes, text in ((-120, "long ago"), (110, "one"), (10, "two")):
+            first.ask(_LATER, minutes)
+            first.say(text)
+        first.await_texts("bob joined", "long ago", "one", "two")
+        first.browser.close()
+        link.cut()
+        link.mend()
+        second = self.open(link, uid="alice").joined()
+        second.await_texts("bob joined", "one", "two")
+        self.assertEqual([json.loads(str(bob.receive()))["text"] for _ in range(2)], ["one", "two"])
 
     def test_renamed(self) -> None:
         """Who takes another name says nothing again."""

@@ -30,6 +30,29 @@ _MEMORY = """
 """
 
 
+#: What is to be said again after steps: a text is said, a number is how many minutes pass.
+_OUTBOX = """
+(async () => {
+  const { Outbox } = await import('/chat/outbox.js');
+  const outbox = await Outbox.open();
+  const now = Date.now;
+  try {
+    for (const step of arguments[0]) {
+      if (typeof step === 'number') { const before = Date.now; Date.now = () => before() + step * 60_000; }
+      else if (step === '(heard)') outbox.heard();
+      else if (step === '(lost)') outbox.unsure('#room', 0);
+      else if (step.startsWith('(arrived) ')) outbox.arrived('#room', step.slice(10));
+      else outbox.sent(outbox.add('#room', step, step), 0);
+    }
+    outbox.unsure('#room', 0);
+    return outbox.due('#room').map(({ frame }) => frame);
+  } finally {
+    Date.now = now;
+  }
+})()
+"""
+
+
 class ModuleTests(PageTestCase):
     """Each is imported into a page."""
 
@@ -203,6 +226,20 @@ class ModuleTests(PageTestCase):
             ),
             ["mine new", "hers new", "mine", "mine too new", "joins new", ["<hers>"]],
         )
+
+    def test_said_again(self) -> None:
+        """What is said again: what went out on a link that brought nothing well after it, within an hour, in order."""
+        for steps, again in (
+            (["a", 3, "b"], ["a", "b"]),
+            (["a", 1, "(heard)", 9], ["a"]),
+            (["a", 3, "b", "(heard)"], ["b"]),
+            (["a", 30, "(lost)", "(heard)"], ["a"]),  # on the next link
+            (["a", 30, "b", 40], ["b"]),
+            (["a", "b", "c", "(lost)", "(arrived) b"], ["c"]),
+            (["a", "(arrived) x"], ["a"]),
+            ([*"abc" * 100, 3, "d", 1, "e"], ["c", *"abc" * 21, "d", "e"]),
+        ):
+            self.assertEqual(self.page.ask(_OUTBOX, steps), again, steps)
 
     def test_without_digests(self) -> None:
         """Without what comes from npm, messages are told apart by what stands in them, and all is asked for."""

@@ -1,18 +1,22 @@
 // One's own messages until they are surely with the server: kept over reloads, in this browser's IndexedDB.
 //
-// A server does not acknowledge. So a message that was sent stays here for a while: when the link breaks within that
-// time it may have been lost, and the next replay shows. Messages belong to one window. Those of a window that was
-// closed are taken over by the next one that opens.
+// A server does not acknowledge. So a message that was sent stays here until the link has brought something well after
+// it: when the link breaks before that it may have been lost, and the next replay shows. Messages belong to one window.
+// Those of a window that was closed are taken over by the next one that opens.
 
 import { forThisWindow } from './kept.js';
 
-const UNSURE_MS = 120_000; // what went out so shortly before a link broke may have been lost
+// What went out so long before something came has arrived: a server whose pings are not answered ends a link sooner.
+// The clock alone says nothing: a link may be dead for any time before a browser notices.
+const UNSURE_MS = 120_000;
+const MAX_UNSURE = 64; // messages that went out longer ago than that, and nothing has come since
+const AGAIN_MS = 3_600_000; // later nothing is said again: the history may have had it, and forgotten it
 
 const STORE = 'messages';
 
 /**
- * An entry: {id, owner, room, frame, key, sentAt, wasSent, place}. `sentAt` is 0 while it is to be sent, `wasSent` says
- * whether it may have arrived all the same, `place` is how many messages had come when it was sent.
+ * An entry: {id, owner, room, frame, key, sentAt, firstSentAt, place}. `sentAt` is 0 while it is to be sent; unless
+ * `firstSentAt` is 0 it may have arrived all the same. `place` is how many messages had come when it was sent.
  */
 export class Outbox {
   #database = null;
@@ -47,38 +51,50 @@ export class Outbox {
   add(room, frame, key) {
     this.#lastId = Math.max(this.#lastId + 1, Date.now()); // later ones have higher numbers, also after a reload
     const id = `${String(this.#lastId).padStart(16, '0')} ${this.#owner}`;
-    const entry = { id, owner: this.#owner, room, frame, key, sentAt: 0, wasSent: false, place: null };
+    const entry = { id, owner: this.#owner, room, frame, key, sentAt: 0, firstSentAt: 0, place: null };
     this.#entries.push(entry);
     this.#write((store) => store.put(entry));
     return entry;
   }
 
+  /** What is to be sent in a room, in order, now that its history has come. */
+  due(room) {
+    for (const entry of this.of(room).filter(isTooLate)) this.#remove(entry);
+    return this.of(room);
+  }
+
   /** An entry is on its way; `place` is how many messages had come by then. */
   sent(entry, place) {
-    Object.assign(entry, { sentAt: Date.now(), wasSent: true, place });
-    const old = this.#entries.filter(({ sentAt }) => sentAt !== 0 && entry.sentAt - sentAt > UNSURE_MS);
+    const now = Date.now();
+    Object.assign(entry, { sentAt: now, firstSentAt: entry.firstSentAt || now, place });
     this.#write((store) => store.put(entry));
-    for (const gone of old) this.remove(gone);
+    for (const old of this.#entries.filter(wasSentBefore).slice(0, -MAX_UNSURE)) this.#remove(old);
   }
 
-  /** An entry has arrived. */
-  remove(entry) {
+  /** The link that things are sent on has brought something. */
+  heard() {
+    for (const entry of this.#entries.filter(wasSentBefore)) this.#remove(entry);
+  }
+
+  /** What has this key has arrived, and what its window sent before: a server takes the frames of a link in order. */
+  arrived(room, key) {
+    const entries = this.of(room);
+    const last = entries.findIndex((entry) => entry.key === key);
+    for (const entry of entries.slice(0, last + 1)) {
+      if (windowOf(entry) === windowOf(entries[last])) this.#remove(entry);
+    }
+  }
+
+  /** The link of a room is lost: what is still here may be, too. Returns the place before the first of these. */
+  unsure(room, place) {
+    const sent = this.of(room).filter((entry) => entry.place !== null);
+    for (const entry of sent) entry.sentAt = 0;
+    return Math.min(place, ...sent.map((entry) => entry.place));
+  }
+
+  #remove(entry) {
     this.#entries = this.#entries.filter((other) => other !== entry);
     this.#write((store) => store.delete(entry.id));
-  }
-
-  /** The link of a room is lost: what was sent just now may be, too. Returns the place before the first of these. */
-  unsure(room, place) {
-    let first = place;
-    for (const entry of this.of(room).filter((one) => one.place !== null)) {
-      if (entry.sentAt !== 0 && Date.now() - entry.sentAt > UNSURE_MS) {
-        this.remove(entry);
-      } else {
-        first = Math.min(first, entry.place);
-        entry.sentAt = 0;
-      }
-    }
-    return first;
   }
 
   #write(change) {
@@ -101,7 +117,7 @@ export class Outbox {
       if (owner === this.#owner || (await isGone(owner))) gone.add(owner);
     }
     for (const entry of stored.filter(({ owner }) => gone.has(owner))) {
-      if (entry.sentAt !== 0 && Date.now() - entry.sentAt > UNSURE_MS) {
+      if (isTooLate(entry)) {
         this.#write((store) => store.delete(entry.id));
         continue;
       }
@@ -112,6 +128,10 @@ export class Outbox {
     }
   }
 }
+
+const wasSentBefore = ({ sentAt }) => sentAt !== 0 && Date.now() - sentAt > UNSURE_MS;
+const isTooLate = ({ firstSentAt }) => firstSentAt !== 0 && Date.now() - firstSentAt > AGAIN_MS;
+const windowOf = ({ id }) => id.split(' ')[1]; // the one it was typed in: `owner` may have taken it over
 
 // A window holds a lock with its name for as long as it lives. Where there are no locks, nothing is taken over.
 

@@ -173,12 +173,13 @@ export class Session {
   }
 
   #received(frame) {
+    this.#outbox.heard();
     const isReplay = this.#connection.state === 'joining';
     if (isReplay && this.#isFresh) this.#refresh();
     const message = read(frame, this.#sealer);
     const isMine = message.uid === this.#me.uid;
     const identity = this.#memory.identify(frame, message);
-    this.#arrived(identity.key); // also what one said under another name
+    this.#outbox.arrived(this.#room, identity.key); // also what one said under another name
     const { isNew, wasKnown } = this.#memory.note(identity, message, isMine, isReplay);
     if (wasKnown) this.#view.settle(true);
     if (!isNew || (message.kind === 'join' && isMine)) return;
@@ -186,11 +187,6 @@ export class Session {
     const isOwn = isMine && isReplay;
     const isNews = !isOwn && message.kind !== 'join' && !(isReplay && this.#isFirstReplay);
     this.#show(message, { isOwn, isReplay, isNews, isUnsure: isReplay && identity.key === null });
-  }
-
-  #arrived(key) {
-    const found = this.#outbox.of(this.#room).find((entry) => entry.key === key);
-    if (found) this.#outbox.remove(found);
   }
 
   #refresh() {
@@ -239,7 +235,7 @@ export class Session {
     this.#isFirstReplay = false;
     this.#isFresh = false;
     this.#view.settle(false);
-    for (const entry of this.#outbox.of(this.#room)) this.#transmit(entry);
+    for (const entry of this.#outbox.due(this.#room)) this.#transmit(entry);
     this.#showWaiting();
   }
 
@@ -247,7 +243,8 @@ export class Session {
     const waiting = this.#outbox.of(this.#room).filter(({ sentAt }) => sentAt === 0);
     const isReadable = !this.#me?.secret || this.#sealer !== null;
     const unseen = isReadable ? waiting.filter(({ key }) => !this.#memory.has(key)) : [];
-    this.#view.waiting(unseen.map(({ frame, wasSent }) => ({ ...read(frame, this.#sealer), wasSent })));
+    const shown = ({ frame, firstSentAt }) => ({ ...read(frame, this.#sealer), wasSent: firstSentAt !== 0 });
+    this.#view.waiting(unseen.map(shown));
   }
 
   #cannotSeal(error) {
