@@ -97,6 +97,8 @@ class ModuleTests(PageTestCase):
             ("https:// http://user@a.example https://[", []),
             ("https://a.example/" + ")" * 2000, ["https://a.example/"]),
             ("https://a.example/" + "x" * 3000, []),
+            ("(see [https://a.example/(b)[c]])].", ["https://a.example/(b)[c]"]),
+            ("http://[ " * 200 + "http://a.example", []),
         ):
             pieces = self.call("text", "pieces(arguments[0])", text)
             self.assertEqual([piece["text"] for piece in pieces if "href" in piece], found)
@@ -104,6 +106,20 @@ class ModuleTests(PageTestCase):
         self.assertEqual(self.call("text", "harmless('a\\r\\nb\\u202ec\\u200dd')"), "a\nb\ufffdc\u200dd")
         self.assertEqual(self.call("text", "harmlessName('exe\\u202egpj\\n')"), "exe\ufffdgpj\ufffd")
         self.assertEqual(len(self.call("text", "harmlessName('x'.repeat(500))")), 80)
+
+    def test_many_brackets(self) -> None:
+        """No text of others freezes the page."""
+        took = self.page.ask(
+            """
+            (async () => {
+              const { pieces } = await import('/chat/text.js');
+              const began = performance.now();
+              pieces(`http://${')'.repeat(2040)} `.repeat(512));
+              return performance.now() - began;
+            })()
+            """
+        )
+        self.assertLess(took, 1000)  # a bound, not a measure: it took many times as long
 
     def test_pictures(self) -> None:
         """Only what begins like a picture made of pixels is one."""

@@ -9,7 +9,7 @@ const MAX_NAME = 80;
 const URLS = /\bhttps?:\/\/[^\s<>"'`]+/giu;
 const AFTER_A_URL = new Set('.,;:!?*_~’”»');
 const BRACKETS = { ')': '(', ']': '[', '}': '{' };
-const MAX_URL = 2048; // longer ones, and more of them in one text, are no links
+const MAX_URL = 2048; // longer ones, and what comes behind so many in one text, are no links
 const MAX_URLS = 200;
 
 /** A text to be read: lines stay lines. */
@@ -27,12 +27,14 @@ export function harmlessName(name) {
 export function pieces(text) {
   const found = [];
   let end = 0;
+  let looks = 0; // also at what turns out to be none
   for (const match of text.matchAll(URLS)) {
+    looks += 1;
+    if (looks > MAX_URLS) break;
     if (match[0].length > MAX_URL) continue;
     const address = withoutTail(match[0]);
     const href = webAddress(address);
     if (href === null) continue;
-    if (found.length > 2 * MAX_URLS) break;
     if (match.index > end) found.push({ text: text.slice(end, match.index) });
     found.push({ text: address, href });
     end = match.index + address.length;
@@ -43,14 +45,15 @@ export function pieces(text) {
 
 // What ends a sentence, and brackets that were opened before the address, are no part of it.
 function withoutTail(address) {
+  const count = (character) => address.split(character).length;
+  const unopened = {}; // closing bracket → how many of them were not opened in the address
+  for (const [closing, opening] of Object.entries(BRACKETS)) unopened[closing] = count(closing) - count(opening);
   let end = address.length;
   for (; end > 0; end -= 1) {
     const last = address[end - 1];
     if (AFTER_A_URL.has(last)) continue;
-    const opening = BRACKETS[last];
-    if (opening === undefined) break;
-    const inside = address.slice(0, end);
-    if (inside.split(opening).length >= inside.split(last).length) break;
+    if (!(unopened[last] > 0)) break;
+    unopened[last] -= 1;
   }
   return address.slice(0, end);
 }
