@@ -48,10 +48,10 @@ class _Place:
         failures: ends in a row.
         timer: until the next one is started.
         slot: in the memory they share, of the last process.
-        taken: the slots of all its processes that live: also of one that was replaced, and has not ended yet.
+        living: all its processes: also one that was replaced, and has not ended yet.
     """
 
-    __slots__ = ("child", "failures", "number", "slot", "successor", "taken", "timer", "up")
+    __slots__ = ("child", "failures", "living", "number", "slot", "successor", "timer", "up")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -61,7 +61,7 @@ class _Place:
         self.failures = 0
         self.timer: IDelayedCall | None = None
         self.slot = 2 * number
-        self.taken: set[int] = set()
+        self.living: list[Child] = []
 
 
 class Crew:
@@ -95,9 +95,13 @@ class Crew:
 
     @property
     def children(self) -> list[Child]:
-        """All that run."""
+        """All that run, but those that were replaced."""
         found = [child for place in self._places for child in (place.child, place.successor) if child is not None]
         return [child for child in found if child.state is not ChildState.ENDED]
+
+    @property
+    def _living(self) -> list[Child]:
+        return [child for place in self._places for child in place.living]
 
     @property
     def serving(self) -> list[Child]:
@@ -149,11 +153,11 @@ class Crew:
             if place.timer is not None:
                 place.timer.cancel()
                 place.timer = None
-        return gatherResults([child.stop(seconds, False) for child in self.children]).addCallback(lambda _: None)
+        return gatherResults([child.stop(seconds, False) for child in self._living]).addCallback(lambda _: None)
 
     def abort(self) -> None:
         """End whoever is left at once."""
-        for child in self.children:
+        for child in self._living:
             child.abort()
 
     async def roll(self, given: Given, seconds: float) -> bool:
@@ -202,10 +206,11 @@ class Crew:
         return not self._is_stopping
 
     def _spawn(self, place: _Place, given: Given, live: Given | None) -> Child:
-        if place.slot ^ 1 not in place.taken:  # else that of the last process is free, which has ended
+        taken = [child.slot for child in place.living]
+        if place.slot ^ 1 not in taken:  # else that of the last process is free, which has ended
             place.slot ^= 1
-        place.taken.add(place.slot)
         child = Child(self._clock, self, place.number, place.slot)
+        place.living.append(child)
         self._launch(child)
         child.start(given, live, is_first=place.number == 0, slot=place.slot, workers=len(self._places), **self._more)
         return child
@@ -226,7 +231,7 @@ class Crew:
     def child_ended(self, child: Child) -> None:
         """One is no more."""
         place = self._places[child.place]
-        place.taken.discard(child.slot)
+        place.living.remove(child)
         self._listener.freed(child.slot)
         self._totals.ended(child.report)
         if place.successor is child and place.up is not None:

@@ -230,6 +230,24 @@ class RollTests(CrewTestCase):
         self.stop()
         self.assertFalse(self.successResultOf(rolled))
 
+    def test_end_while_one_ends(self) -> None:
+        """One that was replaced, and has not ended yet, is waited for, and cut off with all others."""
+        self.begin()
+        before = self.processes.of(1)
+        rolled = self.roll()
+        self.processes.of(1).serve()
+        stopped = self.crew.stop(9.0)
+        for process in self.processes.started:
+            if process is not before:
+                process.end()
+        self.assertNoResult(stopped)
+        self.crew.abort()
+        self.assertEqual(before.kinds[-2:], ["stop", "abort"])
+        before.end()
+        self.successResultOf(stopped)
+        self.assertFalse(self.successResultOf(rolled))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_end_meanwhile(self) -> None:
         """When the server ends meanwhile, all of them do."""
         self.begin()
