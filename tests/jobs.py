@@ -126,8 +126,7 @@ def run(names: Iterable[str], jobs: int, *, cover: bool = False, output: TextIO 
             return
         name = first
         summary: list[str] | None = None
-        counts = Counts(failed=1)
-        has_counted = False
+        counts: Counts | None = None
         arguments = [sys.executable, "-u", "-m", "tests.jobs", *options]
         with subprocess.Popen(
             arguments, cwd=_ROOT, env=os.environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -144,7 +143,6 @@ def run(names: Iterable[str], jobs: int, *, cover: bool = False, output: TextIO 
                 ending = json.loads(said)
                 if ending is not None:
                     counts = Counts(ending["passed"], ending["failed"], tuple(map(tuple, ending["skipped"])))
-                    has_counted = True
                     continue
                 following, first = first or take(waiting), None
                 if following is None:
@@ -154,9 +152,9 @@ def run(names: Iterable[str], jobs: int, *, cover: bool = False, output: TextIO 
                     name = following
                     process.stdin.write(f"{name}\n")
                     process.stdin.flush()
-        show(*(summary or ()), "" if has_counted else f"a process ended with {process.returncode}; it ran {name}\n")
+        show(*(summary or ()), "" if counts else f"a process ended with {process.returncode}; it ran {name}\n")
         with lock:
-            ended.append(counts)
+            ended.append(counts or Counts(failed=1))
 
     def drive_all() -> None:
         for group in groups:

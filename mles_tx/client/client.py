@@ -205,7 +205,7 @@ class MlesClient(Service):
         offered = self._offer(link.extensions)
         fields = self._first_frame(len(offered))
         first = json.dumps(fields, separators=(",", ":"))
-        goes_on = "since" in fields and (not self.unsure_messages or self._sender.outbox.behind == self._heard())
+        goes_on = "since" in fields and (not self.unsure_messages or outbox.behind == self._heard())
         joins = outbox.joins if outbox.unsure and not outbox.behind else None
         self._receiver.begin(goes_on, self._goes_on and self.config.history is not None, joins)
         link.sendMessage(first.encode("ascii"))

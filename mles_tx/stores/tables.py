@@ -170,17 +170,16 @@ class Tables:
 
         They grow from channel to channel, not within each of them: so they are looked at before channels are.
         """
-        behind = self._newest  # what has a higher number has not been written, whatever stands there meanwhile
         for batch in batches:
             if batch.n > self._newest:
                 self._newest = batch.n + len(batch.messages) - 1
                 yield batch
                 continue
             # Either the clock was set back while the file could not be read, or this is tried for a second time and
-            # had been written at the first.
+            # had been written at the first. What is numbered here is written later: it is not found.
             id = self._channel(batch.channel).id
             for n, message in enumerate(batch.messages, batch.n):
-                if n > behind or self._at(n) != (id, message.frame, message.uid):
+                if self._at(n) != (id, message.frame, message.uid):
                     self._newest = max(self._newest + 1, n)
                     yield Batch(batch.channel, self._newest, [message])
 
