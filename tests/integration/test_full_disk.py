@@ -12,6 +12,7 @@ from twisted.trial.unittest import SkipTest
 from websockets.exceptions import ConnectionClosed
 
 from mles_tx.protocol.frames import payload_of
+from tests.torture.full_disk import fill_up
 
 from .clients import Member
 from .support import LOCAL, Contract, IntegrationTestCase
@@ -57,14 +58,6 @@ class FullDiskContract(Contract):
         self.server.expect(r"history .*: is written to again")
         self.server.signal(signal.SIGUSR1)
         self.server.expect(r"metrics: .*history_waiting 0, .*history_faults 1,")
-
-    def fill_up(self) -> None:
-        """Leave no room for anything, however small."""
-        with self.filler.open("ab", buffering=0) as filler:
-            for size in (4096, 1):
-                with contextlib.suppress(OSError):
-                    while True:
-                        filler.write(bytes(size))
 
     def stored(self) -> list[str]:
         """What is in the file when the server has ended; it is intact."""
@@ -112,7 +105,7 @@ class StrictFullDiskTests(FullDiskContract, IntegrationTestCase):
         alice, bob = self.pair("one")
         alice.send(message(0))
         heard: list[str | bytes] = [bob.receive()]
-        self.fill_up()
+        fill_up(self.disk)
         with contextlib.suppress(ConnectionClosed):
             for number in range(1, 2000):
                 alice.send(message(number))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 
 from .browsers import Chat, PageTestCase
-from .clients import join_frame
+from .clients import Member, join_frame
 from .processes import Server
 from .support import LOCAL
 
@@ -196,12 +196,22 @@ class ReconnectingTests(PageTestCase):
 
     may_miss_the_server = True
 
-    def test_cut_link(self) -> None:
-        """What was said while the link was cut is there afterwards, once each; so is what was typed meanwhile."""
+    def linked(self) -> tuple[Link, Member]:
+        """A way to a server that can be cut, and bob, who is there without it."""
         server = self.start_server(*LOCAL)
         link = Link(server)
         self.addCleanup(link.close)
-        bob = self.member(server, "bob", self.room)
+        return link, self.member(server, "bob", self.room)
+
+    def kept(self, link: Link) -> Chat:
+        """The page as alice has it, once the browser keeps it."""
+        page = self.open(link, uid="alice").joined()
+        page.wait("(await navigator.serviceWorker.ready).active !== null")
+        return page
+
+    def test_cut_link(self) -> None:
+        """What was said while the link was cut is there afterwards, once each; so is what was typed meanwhile."""
+        link, bob = self.linked()
         for _ in range(3):
             bob.send("again")  # no client could tell these from each other
         page = self.open(link, uid="alice").joined()
@@ -235,12 +245,8 @@ class ReconnectingTests(PageTestCase):
 
     def test_dead_link(self) -> None:
         """What was said while nothing came through is said again, however late the link breaks."""
-        server = self.start_server(*LOCAL)
-        link = Link(server)
-        self.addCleanup(link.close)
-        bob = self.member(server, "bob", self.room)
-        page = self.open(link, uid="alice").joined()
-        page.wait("(await navigator.serviceWorker.ready).active !== null")
+        link, bob = self.linked()
+        page = self.kept(link)
         link.deaden()
         page.say("one")
         page.await_texts("bob joined", "one")
@@ -257,12 +263,8 @@ class ReconnectingTests(PageTestCase):
 
     def test_dead_link_of_a_closed_window(self) -> None:
         """The next window says it again; but nothing that went out hours ago, as if it were new."""
-        server = self.start_server(*LOCAL)
-        link = Link(server)
-        self.addCleanup(link.close)
-        bob = self.member(server, "bob", self.room)
-        first = self.open(link, uid="alice").joined()
-        first.wait("(await navigator.serviceWorker.ready).active !== null")
+        link, bob = self.linked()
+        first = self.kept(link)
         link.deaden()
         for minutes, text in ((-120, "long ago"), (110, "one"), (10, "two")):
             first.ask(_LATER, minutes)
@@ -317,12 +319,8 @@ class ReconnectingTests(PageTestCase):
 
     def test_left_behind(self) -> None:
         """What waits in a window that is closed goes out from the next one."""
-        server = self.start_server(*LOCAL)
-        link = Link(server)
-        self.addCleanup(link.close)
-        bob = self.member(server, "bob", self.room)
-        first = self.open(link, uid="alice").joined()
-        first.wait("(await navigator.serviceWorker.ready).active !== null")
+        link, bob = self.linked()
+        first = self.kept(link)
         link.cut()
         first.wait("document.body.dataset.state === 'waiting'")
         first.say("typed in vain")

@@ -51,7 +51,7 @@ def fill_the_disk(run: Run) -> None:
             run.equal("the publisher is told", (alice.close or (0, ""))[0], 1013)
         else:
             run.equal("messages members have heard of each other", heard, said)
-        _fill_up(disk)
+        fill_up(disk)
         full = time.monotonic() + PATIENCE
         while readiness(run.admin) != 503 and time.monotonic() < full:
             if strict:  # the last group has gone, and left room for a smaller one
@@ -79,8 +79,8 @@ def fill_the_disk(run: Run) -> None:
     run.no_faults()
 
 
-def _fill_up(disk: Path) -> None:
-    """Leave no room at all."""
+def fill_up(disk: Path) -> None:
+    """Leave no room for anything, however small."""
     with suppress(OSError), (disk / "filler").open("ab", buffering=0) as filler:
         while filler.write(bytes(KIB)):
             pass

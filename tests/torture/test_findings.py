@@ -72,4 +72,5 @@ class SlopeTests(SynchronousTestCase):
         times = [2.0 * number for number in range(600)]
         self.assertAlmostEqual(slope([(at, 80 + at / 600) for at in times]), 1.0)
         self.assertAlmostEqual(slope([(at, 80 + number % 2) for number, at in enumerate(times)]), 0.0)
+        self.assertAlmostEqual(slope([(at, 500.0 if at == 600 else 80.0) for at in times]), 0.0)
         self.assertAlmostEqual(slope([(at, 500.0 if at > 1100 else 80.0) for at in times]), 0.0)
